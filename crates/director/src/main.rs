@@ -1,0 +1,2 @@
+//! The `udp-director` process.
+fn main() {}

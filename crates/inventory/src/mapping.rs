@@ -1,0 +1,66 @@
+//! Resource mappings: how a resource type is found, and where its address and ports stand.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+/// How one resource type is found and read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// The name that queries use.
+    pub resource_type: Arc<str>,
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version, such as `v1`.
+    pub version: String,
+    /// Plural resource name, such as `pods`.
+    pub resource: String,
+    /// Which namespaces are watched and may be asked for; empty means every one.
+    pub namespaces: Vec<String>,
+    /// Where the address stands, such as `status.podIP`.
+    pub address_path: Option<String>,
+    /// Which entry of a list of `{type, address}` is the address, such as `PodIP`.
+    pub address_type: Option<String>,
+    /// Where the ports stand.
+    pub ports: PortsSource,
+    /// Take address and port from a Service instead of from the object itself.
+    pub service: Option<ServiceSource>,
+    /// All of these must hold before the backend takes players.
+    pub ready_when: Vec<Condition>,
+}
+
+/// The ports of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortsSource {
+    /// One port, for the first listener of each protocol.
+    One(PortSource),
+    /// A port per listener name.
+    Named(Vec<(String, PortSource)>),
+}
+
+/// Where one port stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortSource {
+    /// The port of that name, wherever the kind lists its ports.
+    Name(String),
+    /// A path to the number, such as `status.port`.
+    Path(String),
+}
+
+/// A Service that stands for the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSource {
+    /// The label of the Service that holds the object's name.
+    pub selector_label: String,
+    /// The name of the Service port to use.
+    pub target_port_name: String,
+}
+
+/// A condition on an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// A JSONPath (RFC 9535); the leading `$.` may be left out.
+    pub json_path: String,
+    /// The values of which the path must give one.
+    pub expected: Vec<Value>,
+}
