@@ -6,12 +6,31 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod counters;
+mod forward;
 mod inventory;
+mod ledger;
+mod refusal;
 mod seat;
 mod select;
+mod session;
 mod settings;
+mod shared;
+mod time;
 
 pub use addr::{BackendAddr, ClientAddr, canonical};
+pub use counters::{Counters, Dropped, Event, Volume};
+pub use forward::{Arrival, Context, Effect, Forwarder, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict};
 pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused};
+pub use ledger::{
+    Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,
+    Presented, Resumed, Target,
+};
+pub use refusal::Refusal;
 pub use seat::{Load, Seat};
+pub use session::{
+    Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket, WorkerId,
+};
 pub use settings::{Limits, Listener, ListenerId, Protocol, Settings};
+pub use shared::SharedLedger;
+pub use time::Moment;

@@ -61,6 +61,8 @@ pub struct Settings {
     /// For how long data of an unknown client waits for the token that its IP was given, where a
     /// default endpoint would take it.
     pub token_grace: Duration,
+    /// Whether clients without a token have somewhere to go.
+    pub has_default_endpoint: bool,
     /// The bounds.
     pub limits: Limits,
     /// Every listener that takes new sessions.

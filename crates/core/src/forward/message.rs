@@ -1,0 +1,123 @@
+//! What a forwarder asks of others and is asked by them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use udp_director_wire::Token;
+
+use super::Return;
+use crate::addr::{BackendAddr, ClientAddr};
+use crate::refusal::Refusal;
+use crate::session::{Generation, SessionId, Upstream, UpstreamIndex, WorkerId};
+use crate::settings::{ListenerId, Settings};
+
+/// Something to be done outside, in the order given.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send to a backend, by the upstream socket with that handle.
+    ToBackend {
+        /// See [`crate::UpstreamSocket::handle`].
+        handle: i32,
+        /// The backend.
+        to: BackendAddr,
+        /// The whole datagram.
+        bytes: Vec<u8>,
+    },
+    /// Send to a client.
+    ToClient {
+        /// To whom, from where.
+        to: Return,
+        /// The whole datagram.
+        bytes: Vec<u8>,
+    },
+    /// Hand a message to another worker.
+    Tell {
+        /// The worker.
+        worker: WorkerId,
+        /// The message.
+        message: Message,
+    },
+}
+
+/// What a worker is told by another, or by the control side.
+#[derive(Debug)]
+pub enum Message {
+    /// New settings are in force.
+    Configure(Arc<Settings>),
+    /// A client half of yours goes on elsewhere.
+    Linger {
+        /// Its listener.
+        listener: ListenerId,
+        /// Its client address.
+        client: ClientAddr,
+        /// Its session.
+        session: SessionId,
+    },
+    /// The replies on a slot of yours go elsewhere from now on.
+    Redirect(Redirect),
+    /// A session has left a slot of yours.
+    Retire(Retire),
+    /// Migrate a session whose client half you have, and say what came of it.
+    Migrate {
+        /// Its listener.
+        listener: ListenerId,
+        /// Its client.
+        client: ClientAddr,
+        /// The session.
+        session: SessionId,
+        /// The token to move to.
+        token: Token,
+        /// Told the outcome.
+        reply: Reply,
+    },
+    /// End a session whose client half you have: its backend is gone.
+    Close {
+        /// Its listener.
+        listener: ListenerId,
+        /// Its client.
+        client: ClientAddr,
+        /// The session.
+        session: SessionId,
+    },
+}
+
+/// Where the replies on a slot go from now on.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    pub(super) upstream: Upstream,
+    pub(super) backend: BackendAddr,
+    pub(super) session: SessionId,
+    pub(super) generation: Generation,
+    pub(super) to: Return,
+}
+
+/// A slot that its session has left.
+#[derive(Clone, Copy, Debug)]
+pub struct Retire {
+    pub(super) index: UpstreamIndex,
+    pub(super) backend: BackendAddr,
+    pub(super) session: SessionId,
+    /// Until when replies are still delivered; `None`: no longer.
+    pub(super) grace: Option<crate::time::Moment>,
+}
+
+/// Takes the outcome of a message, once.
+pub struct Reply(Box<dyn FnOnce(Result<(), Refusal>) + Send>);
+
+impl Reply {
+    /// A reply that calls `with`.
+    pub fn new(with: impl FnOnce(Result<(), Refusal>) + Send + 'static) -> Reply {
+        Reply(Box::new(with))
+    }
+
+    /// Gives the outcome.
+    pub fn send(self, outcome: Result<(), Refusal>) {
+        (self.0)(outcome);
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}

@@ -1,0 +1,77 @@
+//! The upstream halves of a worker, found by upstream socket and source address.
+
+use std::net::SocketAddrV6;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::Return;
+use super::clients::{pack, unpack};
+use crate::addr::BackendAddr;
+use crate::session::{Activity, Generation, SessionId, UpstreamIndex};
+use crate::time::Moment;
+
+/// A slot: one backend on one upstream socket, packed for hashing. IPv4 stands in its IPv6-mapped
+/// form; link-local backends are told apart by socket alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct UpstreamKey {
+    ip: [u64; 2],
+    port: u16,
+    index: u32,
+}
+
+/// Where the replies on a slot go.
+#[derive(Debug)]
+pub(super) struct UpstreamHalf {
+    pub(super) session: SessionId,
+    pub(super) generation: Generation,
+    pub(super) to: Return,
+    pub(super) activity: Arc<Activity>,
+    pub(super) phase: Phase,
+}
+
+/// What a slot is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its session uses it.
+    Live,
+    /// Its session has moved on; what is still under way is delivered.
+    Grace,
+    /// Nobody uses it; what still comes is dropped. Until the moment, which each late reply puts off.
+    Rest(Moment),
+}
+
+/// The upstream halves of a worker. Bounded by the pool: one for each slot in use.
+#[derive(Debug, Default)]
+pub(super) struct Upstreams(HashMap<UpstreamKey, UpstreamHalf, RandomState>);
+
+impl UpstreamKey {
+    #[inline]
+    pub(super) fn new(index: UpstreamIndex, backend: BackendAddr) -> UpstreamKey {
+        UpstreamKey { ip: pack(backend.ip()), port: backend.socket_addr().port(), index: index.0 }
+    }
+
+    pub(super) fn index(&self) -> UpstreamIndex {
+        UpstreamIndex(self.index)
+    }
+
+    pub(super) fn backend(&self) -> BackendAddr {
+        BackendAddr::new(SocketAddrV6::new(unpack(self.ip), self.port, 0, 0).into())
+    }
+}
+
+impl Upstreams {
+    #[inline]
+    pub(super) fn get_mut(&mut self, key: &UpstreamKey) -> Option<&mut UpstreamHalf> {
+        self.0.get_mut(key)
+    }
+
+    pub(super) fn insert(&mut self, key: UpstreamKey, half: UpstreamHalf) {
+        self.0.insert(key, half);
+    }
+
+    pub(super) fn remove(&mut self, key: &UpstreamKey) {
+        self.0.remove(key);
+    }
+}

@@ -1,0 +1,620 @@
+//! The ledger: which tokens wait, which sessions run, and what a token may do. The one truth that
+//! workers, TCP connections and the query server share; forwarding is a cache of its decisions.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use udp_director_wire::Token;
+
+use crate::addr::{BackendAddr, ClientAddr};
+use crate::inventory::{Backend, Inventory};
+use crate::refusal::Refusal;
+use crate::seat::Seat;
+use crate::select::{Balancer, Query};
+use crate::session::{Activity, Generation, Place, Session, SessionId, Upstream, WorkerId};
+use crate::settings::{ListenerId, Settings};
+use crate::time::Moment;
+
+/// How many expired tokens one call clears away at most, so that no caller holds the ledger long.
+const EXPIRY_BUDGET: usize = 256;
+
+/// Which tokens wait and which sessions run.
+#[derive(Debug)]
+pub struct Ledger {
+    settings: Arc<Settings>,
+    inventory: Arc<Inventory>,
+    default_endpoint: Option<Arc<DefaultEndpoint>>,
+    grants: HashMap<Token, Grant, foldhash::quality::RandomState>,
+    expiries: BinaryHeap<Reverse<(Moment, Token)>>,
+    /// Tokens that nobody has redeemed yet, by the IP that asked for them.
+    waiting: HashMap<IpAddr, u32>,
+    waiting_total: usize,
+    sessions: HashMap<SessionId, Session, foldhash::fast::RandomState>,
+    last_session: u64,
+}
+
+/// Where clients without a token go.
+#[derive(Debug)]
+pub struct DefaultEndpoint {
+    /// What a backend must match; its sticky key, if any, is not used.
+    pub query: Query,
+    /// How one is picked.
+    pub balancer: Arc<Balancer>,
+    /// What matches now.
+    pub candidates: Vec<Arc<Backend>>,
+}
+
+/// A token about to be given out.
+#[derive(Debug)]
+pub struct Issue {
+    /// The token, fresh and unguessable.
+    pub token: Token,
+    /// The seat it holds until it is redeemed or expires.
+    pub seat: Seat,
+    /// The client's IP: of the query's connection, or as an authorised matchmaker named it.
+    pub asked_by: IpAddr,
+    /// Whether that IP alone may redeem it.
+    pub bound: bool,
+}
+
+/// A token as a client presents it on a data port.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented {
+    /// The token.
+    pub token: Token,
+    /// Where it arrived.
+    pub listener: ListenerId,
+    /// Who sent it.
+    pub client: ClientAddr,
+    /// The session that this client has on this listener.
+    pub own: Option<SessionId>,
+    /// Whether it came in a control packet, which can move sessions, or bare.
+    pub control: bool,
+}
+
+/// What a presented token means.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    /// Nothing: this client did that already, and repeats itself since datagrams get lost.
+    Repeat,
+    /// Begin a session on that backend.
+    Bind(Target),
+    /// Move the client's session to that backend.
+    Migrate(SessionId, Target),
+    /// Move that session to this client address.
+    Resume(SessionId),
+}
+
+/// A backend and where it serves the listener in question.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The backend, as the inventory has it now.
+    pub backend: Arc<Backend>,
+    /// Where it serves the listener.
+    pub addr: BackendAddr,
+}
+
+/// A session about to begin.
+#[derive(Debug)]
+pub struct Opening {
+    /// The listener it is on.
+    pub listener: ListenerId,
+    /// The client.
+    pub client: ClientAddr,
+    /// The director's own address that the client sends to.
+    pub local: IpAddr,
+    /// Who carries the client's side.
+    pub place: Place,
+    /// Where the backend serves the listener.
+    pub addr: BackendAddr,
+    /// The upstream socket; `None` on TCP.
+    pub upstream: Option<Upstream>,
+    /// What lets it begin.
+    pub by: OpenedBy,
+}
+
+/// What lets a session begin.
+#[derive(Debug)]
+pub enum OpenedBy {
+    /// A token that [`Ledger::admit`] let through under the same lock.
+    Token(Token),
+    /// The default endpoint.
+    DefaultEndpoint(Seat),
+}
+
+/// A session that has begun.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Its number.
+    pub id: SessionId,
+    /// Its first generation.
+    pub generation: Generation,
+    /// What it carries is recorded here.
+    pub activity: Arc<Activity>,
+}
+
+/// A session that has been migrated.
+#[derive(Debug)]
+pub struct Migrated {
+    /// The session's generation from now on.
+    pub generation: Generation,
+    /// The upstream that it no longer uses; `None` on TCP, or when the backend stayed the same.
+    pub left: Option<(Upstream, BackendAddr)>,
+}
+
+/// A session that has been resumed.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The session's generation from now on.
+    pub generation: Generation,
+    /// Where the client was.
+    pub left: ClientAddr,
+    /// Who carried the client's side.
+    pub left_place: Place,
+    /// The upstream socket that the session keeps.
+    pub upstream: Upstream,
+    /// The backend that the session keeps.
+    pub backend_addr: BackendAddr,
+    /// What it carries is recorded here.
+    pub activity: Arc<Activity>,
+}
+
+/// Where a session's client side is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The session.
+    pub id: SessionId,
+    /// Its listener.
+    pub listener: ListenerId,
+    /// Its client.
+    pub client: ClientAddr,
+    /// Who carries the client's side.
+    pub place: Place,
+}
+
+/// Why no token is given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IssueError {
+    /// `limits.maxPendingTokens` is reached.
+    #[error("too many tokens wait to be redeemed; try again later")]
+    Full,
+}
+
+#[derive(Debug)]
+struct Grant {
+    backend: Arc<Backend>,
+    /// Held while the token waits, then by its sessions.
+    seat: Option<Arc<Seat>>,
+    asked_by: IpAddr,
+    bound: bool,
+    expires: Moment,
+    uses: Vec<(ListenerId, Use)>,
+}
+
+/// What a token has been redeemed for on one listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// It names this session.
+    Names(SessionId),
+    /// It named this session, which has ended or goes by another token now.
+    Named(SessionId),
+}
+
+impl Grant {
+    fn use_on(&self, listener: ListenerId) -> Option<Use> {
+        self.uses.iter().find(|(on, _)| *on == listener).map(|(_, what)| *what)
+    }
+
+    fn names_any(&self) -> bool {
+        self.uses.iter().any(|(_, what)| matches!(what, Use::Names(_)))
+    }
+
+    fn admits(&self, ip: IpAddr) -> bool {
+        !self.bound || self.asked_by == ip
+    }
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub fn new(settings: Arc<Settings>, inventory: Arc<Inventory>) -> Ledger {
+        Ledger {
+            settings,
+            inventory,
+            default_endpoint: None,
+            grants: HashMap::default(),
+            expiries: BinaryHeap::new(),
+            waiting: HashMap::new(),
+            waiting_total: 0,
+            sessions: HashMap::default(),
+            last_session: 0,
+        }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    /// Takes new settings. Tokens keep the deadline that they were issued with.
+    pub fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    /// Takes a new inventory and default endpoint. Gives the sessions whose backend is gone from it;
+    /// they are to be closed.
+    pub fn publish(
+        &mut self,
+        inventory: Arc<Inventory>,
+        default_endpoint: Option<Arc<DefaultEndpoint>>,
+    ) -> Vec<Located> {
+        let before = std::mem::replace(&mut self.inventory, inventory);
+        self.default_endpoint = default_endpoint;
+        if before.backends().iter().all(|backend| self.current(backend).is_some()) {
+            return Vec::new();
+        }
+        let gone = |session: &&Session| self.current(session.seat.backend()).is_none();
+        self.sessions.values().filter(gone).map(locate).collect()
+    }
+
+    /// The backend as the inventory has it now, unless it is gone or has moved to another address.
+    fn current(&self, backend: &Backend) -> Option<&Arc<Backend>> {
+        self.inventory.by_id(&backend.spec.id).filter(|now| now.spec.address == backend.spec.address)
+    }
+
+    /// The inventory in force.
+    pub fn inventory(&self) -> &Arc<Inventory> {
+        &self.inventory
+    }
+
+    /// Where clients without a token go, if anywhere.
+    pub fn default_endpoint(&self) -> Option<&Arc<DefaultEndpoint>> {
+        self.default_endpoint.as_ref()
+    }
+
+    /// Enters a token. Gives the moment from which on it cannot be redeemed.
+    ///
+    /// # Errors
+    /// At the bound of tokens that wait.
+    pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
+        self.expire(now);
+        if self.waiting_total >= self.settings.limits.max_pending_tokens {
+            return Err(IssueError::Full);
+        }
+        let expires = now + self.settings.token_ttl;
+        self.waiting_total += 1;
+        *self.waiting.entry(issue.asked_by).or_default() += 1;
+        self.expiries.push(Reverse((expires, issue.token)));
+        let grant = Grant {
+            backend: Arc::clone(issue.seat.backend()),
+            seat: Some(Arc::new(issue.seat)),
+            asked_by: issue.asked_by,
+            bound: issue.bound,
+            expires,
+            uses: Vec::new(),
+        };
+        self.grants.insert(issue.token, grant);
+        Ok(expires)
+    }
+
+    /// Says what a presented token means; changes nothing.
+    ///
+    /// # Errors
+    /// Says why the token means nothing here.
+    pub fn admit(&self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        let grant = self.grants.get(&presented.token).ok_or(Refusal::UnknownToken)?;
+        if presented.own.is_some_and(|id| !self.is_at(id, presented.client)) {
+            return Err(Refusal::NoSession);
+        }
+        match grant.use_on(presented.listener) {
+            Some(Use::Names(id)) if presented.own == Some(id) => Ok(Admission::Repeat),
+            Some(Use::Names(id)) if presented.control => self.admit_resume(id, grant, presented),
+            Some(Use::Names(_)) => Err(Refusal::WrongClient),
+            Some(Use::Named(_)) => Err(Refusal::UsedToken),
+            None => self.admit_redeem(grant, presented, now),
+        }
+    }
+
+    /// What a worker takes for its client's session may have been resumed elsewhere a moment ago.
+    fn is_at(&self, id: SessionId, client: ClientAddr) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.client == client)
+    }
+
+    /// A session may always move to an address that has none: who presents its token is its client.
+    /// An address that has one is taken over only with a token that its own IP asked for, or anyone
+    /// could spoof a player's address and put a session of his own in its place.
+    fn admit_resume(
+        &self,
+        id: SessionId,
+        grant: &Grant,
+        presented: &Presented,
+    ) -> Result<Admission, Refusal> {
+        match presented.own {
+            Some(_) if !grant.admits(presented.client.ip()) => Err(Refusal::WrongClient),
+            _ => Ok(Admission::Resume(id)),
+        }
+    }
+
+    fn admit_redeem(&self, grant: &Grant, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        if now >= grant.expires {
+            return Err(Refusal::ExpiredToken);
+        }
+        if !grant.admits(presented.client.ip()) {
+            return Err(Refusal::WrongClient);
+        }
+        let target = self.target(&grant.backend, presented.listener)?;
+        match presented.own {
+            Some(own) => Ok(Admission::Migrate(own, target)),
+            None if self.sessions.len() >= self.settings.limits.max_sessions => Err(Refusal::SessionLimit),
+            None => Ok(Admission::Bind(target)),
+        }
+    }
+
+    fn target(&self, backend: &Backend, listener: ListenerId) -> Result<Target, Refusal> {
+        let listener = self.settings.listener(listener).ok_or(Refusal::ListenerDraining)?;
+        let backend = self.current(backend).ok_or(Refusal::BackendGone)?;
+        let addr = backend.addr_for(listener).ok_or(Refusal::NoPort)?;
+        Ok(Target { backend: Arc::clone(backend), addr })
+    }
+
+    /// Picks a backend of the default endpoint for a client without a token, with a seat on it.
+    ///
+    /// # Errors
+    /// No endpoint, nothing that matches, no port for the listener, or the bound of sessions.
+    pub fn admit_default(&self, listener: ListenerId, random: u64) -> Result<(Seat, BackendAddr), Refusal> {
+        if self.sessions.len() >= self.settings.limits.max_sessions {
+            return Err(Refusal::SessionLimit);
+        }
+        let endpoint = self.default_endpoint.as_ref().ok_or(Refusal::NoDefaultBackend)?;
+        let seat =
+            endpoint.balancer.choose(&endpoint.candidates, None, random).ok_or(Refusal::NoDefaultBackend)?;
+        let target = self.target(seat.backend(), listener)?;
+        Ok((seat, target.addr))
+    }
+
+    /// Says whether the IP has a token that waits to be redeemed.
+    pub fn waits_for(&mut self, ip: IpAddr, now: Moment) -> bool {
+        self.expire(now);
+        self.waiting.contains_key(&ip)
+    }
+
+    /// Says whether the token names, or has named, that session: a repeated token is no data.
+    pub fn has_named(&self, token: &Token, session: SessionId) -> bool {
+        self.grants.get(token).is_some_and(|grant| {
+            grant
+                .uses
+                .iter()
+                .any(|(_, what)| matches!(what, Use::Names(id) | Use::Named(id) if *id == session))
+        })
+    }
+
+    /// Begins a session that was admitted under the same lock.
+    pub fn open(&mut self, opening: Opening, now: Moment) -> Opened {
+        self.last_session += 1;
+        let id = SessionId(self.last_session);
+        let (seat, token) = match opening.by {
+            OpenedBy::Token(token) => (self.redeem(token, opening.listener, id), Some(token)),
+            OpenedBy::DefaultEndpoint(seat) => (Arc::new(seat), None),
+        };
+        let session = Session {
+            id,
+            listener: opening.listener,
+            client: opening.client,
+            local: opening.local,
+            place: opening.place,
+            seat,
+            backend_addr: opening.addr,
+            upstream: opening.upstream,
+            token,
+            generation: Generation::default(),
+            started: now,
+            activity: Arc::new(Activity::new(now)),
+        };
+        let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
+        self.sessions.insert(id, session);
+        opened
+    }
+
+    /// Lets the token name the session from now on, and gives the seat that it holds.
+    fn redeem(&mut self, token: Token, listener: ListenerId, id: SessionId) -> Arc<Seat> {
+        let grant = self.grants.get_mut(&token).expect("a token is admitted under the same lock");
+        let seat = grant.seat.get_or_insert_with(|| Arc::new(Seat::take(&grant.backend)));
+        let seat = Arc::clone(seat);
+        let first = grant.uses.is_empty();
+        grant.uses.push((listener, Use::Names(id)));
+        let asked_by = grant.asked_by;
+        if first {
+            self.forget_waiting(asked_by);
+        }
+        seat
+    }
+
+    /// Moves a session to the target of a token that was admitted under the same lock. `upstream` is
+    /// the new one; `None` on TCP, or where the session keeps what it has since it stays on the same
+    /// backend.
+    pub fn migrate(
+        &mut self,
+        id: SessionId,
+        token: Token,
+        addr: BackendAddr,
+        upstream: Option<Upstream>,
+    ) -> Migrated {
+        let listener = self.sessions[&id].listener;
+        let seat = self.redeem(token, listener, id);
+        let session = self.sessions.get_mut(&id).expect("a session is admitted under the same lock");
+        let former = session.token.replace(token);
+        session.seat = seat;
+        session.generation = session.generation.next();
+        let left_addr = std::mem::replace(&mut session.backend_addr, addr);
+        let left = match upstream {
+            Some(upstream) => session.upstream.replace(upstream).map(|left| (left, left_addr)),
+            None => None,
+        };
+        let generation = session.generation;
+        if let Some(former) = former {
+            self.supersede(former, id);
+        }
+        Migrated { generation, left }
+    }
+
+    /// Moves a UDP session to another client address.
+    ///
+    /// # Errors
+    /// The session is not a UDP session that runs.
+    pub fn resume(
+        &mut self,
+        id: SessionId,
+        client: ClientAddr,
+        local: IpAddr,
+        worker: WorkerId,
+    ) -> Result<Resumed, Refusal> {
+        let session = self.sessions.get_mut(&id).ok_or(Refusal::NoSession)?;
+        let upstream = session.upstream.clone().ok_or(Refusal::WrongClient)?;
+        session.generation = session.generation.next();
+        session.local = local;
+        Ok(Resumed {
+            generation: session.generation,
+            left: std::mem::replace(&mut session.client, client),
+            left_place: std::mem::replace(&mut session.place, Place::Worker(worker)),
+            upstream,
+            backend_addr: session.backend_addr,
+            activity: Arc::clone(&session.activity),
+        })
+    }
+
+    /// Ends a session; gives it one last time, or `None` if it had ended before.
+    pub fn end(&mut self, id: SessionId, now: Moment) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        if let Some(token) = session.token {
+            self.supersede(token, id);
+        }
+        self.expire(now);
+        Some(session)
+    }
+
+    /// The token no longer names the session. Its seat is given back with its last session; the
+    /// token itself stays known until its time is over, so that it cannot be redeemed again.
+    fn supersede(&mut self, token: Token, id: SessionId) {
+        let Some(grant) = self.grants.get_mut(&token) else { return };
+        for (_, what) in &mut grant.uses {
+            if *what == Use::Names(id) {
+                *what = Use::Named(id);
+            }
+        }
+        if !grant.names_any() {
+            grant.seat = None;
+            // Its place in `expiries` tells whether its time is over: those that are past it are
+            // taken out there, and are kept here only while they name a session.
+            self.expiries.push(Reverse((grant.expires, token)));
+        }
+    }
+
+    /// Clears expired tokens away, at most a few hundred a call.
+    pub fn expire(&mut self, now: Moment) {
+        for _ in 0..EXPIRY_BUDGET {
+            match self.expiries.peek() {
+                Some(Reverse((expires, _))) if *expires <= now => {}
+                _ => return,
+            }
+            let Some(Reverse((_, token))) = self.expiries.pop() else { return };
+            self.forget_expired(&token);
+        }
+    }
+
+    fn forget_expired(&mut self, token: &Token) {
+        let Some(grant) = self.grants.get(token) else { return };
+        if grant.names_any() {
+            return;
+        }
+        let (unused, asked_by) = (grant.uses.is_empty(), grant.asked_by);
+        self.grants.remove(token);
+        if unused {
+            self.forget_waiting(asked_by);
+        }
+    }
+
+    fn forget_waiting(&mut self, asked_by: IpAddr) {
+        self.waiting_total -= 1;
+        if let Some(count) = self.waiting.get_mut(&asked_by) {
+            *count -= 1;
+            if *count == 0 {
+                self.waiting.remove(&asked_by);
+            }
+        }
+    }
+
+    /// The running sessions that a token names, for a reset over the query port by `asked_by`.
+    ///
+    /// # Errors
+    /// `session` names no running session, or `token` cannot be redeemed for its client.
+    pub fn admit_reset(
+        &self,
+        session: &Token,
+        token: &Token,
+        asked_by: IpAddr,
+        now: Moment,
+    ) -> Result<Vec<Located>, Refusal> {
+        let running = self.named_by(session);
+        let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
+        if running.is_empty() {
+            return Err(Refusal::NoSession);
+        }
+        if now >= grant.expires {
+            return Err(Refusal::ExpiredToken);
+        }
+        let yours = grant.admits(asked_by) || running.iter().any(|at| grant.admits(at.client.ip()));
+        if yours { Ok(running) } else { Err(Refusal::WrongClient) }
+    }
+
+    fn named_by(&self, token: &Token) -> Vec<Located> {
+        let uses = self.grants.get(token).map(|grant| &grant.uses[..]).unwrap_or_default();
+        uses.iter()
+            .filter_map(|(_, what)| match what {
+                Use::Names(id) => self.sessions.get(id).map(locate),
+                Use::Named(_) => None,
+            })
+            .collect()
+    }
+
+    /// What a reset over the query port means for one session; [`Ledger::admit_reset`] has checked
+    /// who asks.
+    ///
+    /// # Errors
+    /// The token or the session is not (or no longer) good for it.
+    pub fn admit_migration(&self, id: SessionId, token: &Token, now: Moment) -> Result<Target, Refusal> {
+        let session = self.sessions.get(&id).ok_or(Refusal::NoSession)?;
+        let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
+        if grant.use_on(session.listener).is_some() {
+            return Err(Refusal::UsedToken);
+        }
+        if now >= grant.expires {
+            return Err(Refusal::ExpiredToken);
+        }
+        self.target(&grant.backend, session.listener)
+    }
+
+    /// The session of that number.
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// How many sessions run.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many tokens wait to be redeemed.
+    pub fn waiting_count(&self) -> usize {
+        self.waiting_total
+    }
+
+    /// Sessions on that listener.
+    pub fn sessions_on(&self, listener: ListenerId) -> usize {
+        self.sessions.values().filter(|session| session.listener == listener).count()
+    }
+}
+
+fn locate(session: &Session) -> Located {
+    Located { id: session.id, listener: session.listener, client: session.client, place: session.place }
+}

@@ -1,0 +1,100 @@
+//! Why something that a client asked for is not done: closed sets, for counters and answers.
+
+use udp_director_wire::AckStatus;
+
+/// Why a token, a control packet or a new session is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// Never issued here, or expired and forgotten.
+    #[error("the token is unknown or expired")]
+    UnknownToken,
+    /// Issued here, but its time is over.
+    #[error("the token is expired")]
+    ExpiredToken,
+    /// Redeemed on this listener before: its session has ended or moved on.
+    #[error("the token is used up on this listener")]
+    UsedToken,
+    /// For another client: another address holds its session, or another IP asked for it.
+    #[error("the token belongs to another client")]
+    WrongClient,
+    /// Its backend is no longer in the inventory.
+    #[error("the token's backend is gone")]
+    BackendGone,
+    /// Its backend has no port for this listener.
+    #[error("the token's backend has no port for this listener")]
+    NoPort,
+    /// Nothing matches the default endpoint's query.
+    #[error("no backend for the default endpoint")]
+    NoDefaultBackend,
+    /// The listener takes no new sessions.
+    #[error("the listener is draining")]
+    ListenerDraining,
+    /// `limits.maxSessions` is reached.
+    #[error("the session limit is reached")]
+    SessionLimit,
+    /// No upstream socket is to be had.
+    #[error("no upstream socket is left")]
+    NoUpstream,
+    /// Too many messages to other workers wait.
+    #[error("a worker is busy")]
+    WorkerBusy,
+    /// The session is not (or no longer) where it was looked for.
+    #[error("no such session")]
+    NoSession,
+    /// The extended form carries an opcode that is not known here.
+    #[error("unknown opcode")]
+    UnknownOpcode,
+}
+
+impl Refusal {
+    /// Every refusal.
+    pub const ALL: [Refusal; 13] = [
+        Refusal::UnknownToken,
+        Refusal::ExpiredToken,
+        Refusal::UsedToken,
+        Refusal::WrongClient,
+        Refusal::BackendGone,
+        Refusal::NoPort,
+        Refusal::NoDefaultBackend,
+        Refusal::ListenerDraining,
+        Refusal::SessionLimit,
+        Refusal::NoUpstream,
+        Refusal::WorkerBusy,
+        Refusal::NoSession,
+        Refusal::UnknownOpcode,
+    ];
+
+    /// The reason's name in metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::UnknownToken => "unknown_token",
+            Refusal::ExpiredToken => "expired_token",
+            Refusal::UsedToken => "used_token",
+            Refusal::WrongClient => "wrong_client",
+            Refusal::BackendGone => "backend_gone",
+            Refusal::NoPort => "no_port",
+            Refusal::NoDefaultBackend => "no_default_backend",
+            Refusal::ListenerDraining => "listener_draining",
+            Refusal::SessionLimit => "session_limit",
+            Refusal::NoUpstream => "no_upstream",
+            Refusal::WorkerBusy => "worker_busy",
+            Refusal::NoSession => "no_session",
+            Refusal::UnknownOpcode => "unknown_opcode",
+        }
+    }
+
+    /// The outcome that an acknowledgement tells.
+    pub fn ack_status(self) -> AckStatus {
+        match self {
+            Refusal::UnknownToken | Refusal::ExpiredToken | Refusal::UsedToken | Refusal::NoSession => {
+                AckStatus::InvalidToken
+            }
+            Refusal::WrongClient => AckStatus::NotYours,
+            Refusal::BackendGone | Refusal::NoPort | Refusal::NoDefaultBackend => AckStatus::NoBackend,
+            Refusal::ListenerDraining | Refusal::SessionLimit | Refusal::NoUpstream | Refusal::WorkerBusy => {
+                AckStatus::Busy
+            }
+            Refusal::UnknownOpcode => AckStatus::UnknownOpcode,
+        }
+    }
+}
