@@ -753,7 +753,11 @@ impl Forwarder {
                 }
                 Timer::Upstream(key, id) => self.upstream_due(key, id, cx.now),
                 Timer::Held(key) => self.token_overdue(key, cx),
-                Timer::Unused(index) => self.pool.close_if_unused(index),
+                Timer::Unused(index) => {
+                    if self.pool.close_if_unused(index) {
+                        self.effects.push_back(Effect::CloseUpstream(index));
+                    }
+                }
             }
         }
     }

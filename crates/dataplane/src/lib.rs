@@ -1,5 +1,11 @@
 //! Sockets and packets: UDP workers, upstream sockets, TCP connections.
 
 mod clock;
+mod sys;
+mod udp;
+mod worker;
+mod workers;
 
 pub use clock::Clock;
+pub use sys::raise_descriptor_limit;
+pub use workers::{Workers, WorkersOptions};

@@ -30,6 +30,8 @@ pub enum Effect {
         /// The whole datagram.
         bytes: Vec<u8>,
     },
+    /// Close the upstream socket at that index: no slot uses it.
+    CloseUpstream(UpstreamIndex),
     /// Hand a message to another worker.
     Tell {
         /// The worker.

@@ -104,12 +104,12 @@ impl Pool {
         place.slots == 0
     }
 
-    /// Closes a socket on which there is no slot.
-    pub(super) fn close_if_unused(&mut self, index: UpstreamIndex) {
+    /// Gives a socket up on which there is no slot; says whether it did.
+    pub(super) fn close_if_unused(&mut self, index: UpstreamIndex) -> bool {
         let place = &mut self.sockets[index.0 as usize];
-        if place.slots == 0 && place.socket.take().is_some() {
-            self.open -= 1;
-        }
+        let closes = place.slots == 0 && place.socket.take().is_some();
+        self.open -= usize::from(closes);
+        closes
     }
 
     pub(super) fn open_sockets(&self) -> usize {

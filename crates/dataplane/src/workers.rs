@@ -1,0 +1,206 @@
+//! All workers: started together, told what to serve, stopped together.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use udp_director_core::{
+    Counters, Forwarder, ListenerId, Located, Message, Moment, Place, Refusal, Reply, Settings, SharedLedger,
+    WorkerId,
+};
+use udp_director_wire::Token;
+
+use crate::clock::Clock;
+use crate::sys::Waker;
+use crate::udp::{ListenerSocket, bind_group};
+use crate::worker::{Mailbox, Order, Setup, Worker};
+
+/// How many orders wait for a worker at most; beyond it, whoever orders is told that it is busy.
+const ORDERS: usize = 4096;
+
+/// How workers are made.
+#[derive(Debug)]
+pub struct WorkersOptions {
+    /// How many threads.
+    pub count: usize,
+    /// How many upstream sockets all workers together may open.
+    pub max_upstreams: usize,
+    /// Feeds the `random` strategy.
+    pub seed: u64,
+}
+
+/// The data-plane threads for UDP.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Handle>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Handle {
+    mailbox: Mailbox,
+    counters: Arc<Counters>,
+    heartbeat: Arc<AtomicU64>,
+    sizes: Arc<[AtomicU64; 2]>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Workers {
+    /// Starts the threads. They serve nothing until [`Workers::listen`].
+    ///
+    /// # Errors
+    /// A descriptor or a thread cannot be had.
+    pub fn start(options: &WorkersOptions, ledger: &Arc<SharedLedger>, clock: Clock) -> io::Result<Workers> {
+        let mut receivers = Vec::new();
+        let mut mailboxes = Vec::new();
+        for _ in 0..options.count {
+            let (orders, receiver) = sync_channel(ORDERS);
+            receivers.push(receiver);
+            mailboxes.push(Mailbox { orders, waker: Arc::new(Waker::new()?) });
+        }
+        let settings = Arc::clone(ledger.lock().settings());
+        let workers = receivers.into_iter().enumerate().map(|(number, orders)| {
+            let id = WorkerId(number as u16);
+            let counters = Arc::new(Counters::default());
+            let max_upstreams = (options.max_upstreams / options.count).max(1) as u32;
+            let seed = options.seed.wrapping_add(number as u64);
+            let setup = Setup {
+                id,
+                forwarder: Forwarder::new(
+                    id,
+                    Arc::clone(&settings),
+                    max_upstreams,
+                    Arc::clone(&counters),
+                    seed,
+                ),
+                ledger: Arc::clone(ledger),
+                counters,
+                clock,
+                orders,
+                mailboxes: mailboxes.clone(),
+                heartbeat: Arc::default(),
+                sizes: Arc::default(),
+            };
+            start_thread(setup)
+        });
+        Ok(Workers { workers: workers.collect::<io::Result<_>>()?, clock })
+    }
+
+    /// Binds a listener's sockets, one for each worker, and lets the workers serve them. Gives the
+    /// address that was bound, with the port that the kernel chose where `addr` says 0.
+    ///
+    /// # Errors
+    /// As `bind(2)`, among others where another process has the port.
+    pub fn listen(&self, id: ListenerId, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let group = bind_group(addr, self.workers.len())?;
+        let bound = group.first().map(ListenerSocket::local_addr).unwrap_or(Ok(addr))?;
+        for (worker, socket) in self.workers.iter().zip(group) {
+            worker
+                .mailbox
+                .tell(Order::Listen(id, socket))
+                .map_err(|_| io::Error::other("a worker is busy"))?;
+        }
+        Ok(bound)
+    }
+
+    /// Closes a listener's sockets. Its sessions are to have ended before.
+    pub fn unlisten(&self, id: ListenerId) {
+        self.tell_all(|| Order::Unlisten(id));
+    }
+
+    /// Hands new settings to all workers.
+    pub fn configure(&self, settings: &Arc<Settings>) {
+        self.tell_all(|| Order::Forward(Message::Configure(Arc::clone(settings))));
+    }
+
+    /// An order to all, that must not be lost: waits for those that are busy.
+    fn tell_all(&self, order: impl Fn() -> Order) {
+        for worker in &self.workers {
+            if worker.mailbox.orders.send(order()).is_ok() {
+                worker.mailbox.waker.wake();
+            }
+        }
+    }
+
+    /// Migrates a UDP session to the backend of a token.
+    ///
+    /// # Errors
+    /// Says why the session stays where it was.
+    pub async fn migrate(&self, at: Located, token: Token) -> Result<(), Refusal> {
+        let (sender, outcome) = oneshot::channel();
+        let reply = Reply::new(move |result| {
+            // Who asked may have gone.
+            let _ = sender.send(result);
+        });
+        let (listener, client, session) = (at.listener, at.client, at.id);
+        self.tell(at.place, Message::Migrate { listener, client, session, token, reply })?;
+        outcome.await.unwrap_or(Err(Refusal::WorkerBusy))
+    }
+
+    /// Ends a UDP session whose backend is gone.
+    ///
+    /// # Errors
+    /// The worker has too many orders; to be tried again.
+    pub fn close(&self, at: Located) -> Result<(), Refusal> {
+        let (listener, client, session) = (at.listener, at.client, at.id);
+        self.tell(at.place, Message::Close { listener, client, session })
+    }
+
+    fn tell(&self, place: Place, message: Message) -> Result<(), Refusal> {
+        let Place::Worker(WorkerId(number)) = place else { return Err(Refusal::NoSession) };
+        let worker = self.workers.get(usize::from(number)).ok_or(Refusal::NoSession)?;
+        worker.mailbox.tell(Order::Forward(message)).map_err(|_| Refusal::WorkerBusy)
+    }
+
+    /// What each worker counts.
+    pub fn counters(&self) -> Vec<Arc<Counters>> {
+        self.workers.iter().map(|worker| Arc::clone(&worker.counters)).collect()
+    }
+
+    /// How long ago the slowest worker last went round.
+    pub fn slowest_heartbeat(&self) -> Duration {
+        let now = self.clock.now();
+        let age = |worker: &Handle| {
+            let last = Duration::from_micros(worker.heartbeat.load(Ordering::Relaxed));
+            now - Moment::since_epoch(last)
+        };
+        self.workers.iter().map(age).max().unwrap_or_default()
+    }
+
+    /// Upstream sockets open in all workers.
+    pub fn upstream_sockets(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.sizes[1].load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether a thread has ended though nobody told it to.
+    pub fn has_failed(&self) -> bool {
+        self.workers.iter().any(|worker| worker.thread.is_finished())
+    }
+
+    /// Ends all threads and waits for them.
+    ///
+    /// # Errors
+    /// What ended a worker before, if something did.
+    pub fn stop(self) -> io::Result<()> {
+        self.tell_all(|| Order::Stop);
+        self.workers.into_iter().try_for_each(|worker| match worker.thread.join() {
+            Ok(outcome) => outcome,
+            Err(_) => Err(io::Error::other("a worker panicked")),
+        })
+    }
+}
+
+fn start_thread(setup: Setup) -> io::Result<Handle> {
+    let mailbox = setup.mailboxes[usize::from(setup.id.0)].clone();
+    let counters = Arc::clone(&setup.counters);
+    let heartbeat = Arc::clone(&setup.heartbeat);
+    let sizes = Arc::clone(&setup.sizes);
+    let name = format!("worker-{}", setup.id.0);
+    let thread = std::thread::Builder::new().name(name).spawn(move || Worker::new(setup)?.run())?;
+    Ok(Handle { mailbox, counters, heartbeat, sizes, thread })
+}
