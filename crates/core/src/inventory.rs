@@ -1,24 +1,35 @@
 //! The inventory: an immutable snapshot of all backends, replaced as a whole.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::addr::BackendAddr;
-use crate::seat::Load;
+use crate::load::Load;
 use crate::settings::Listener;
 
-/// What makes a backend the same one in two snapshots: the object's UID.
+use self::index::LabelIndex;
+
+mod index;
+
+/// What makes a backend the same one in two snapshots: the resource type and the object's UID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BackendId(Arc<str>);
 
 impl BackendId {
-    /// Takes a UID, or what stands for it.
+    /// Takes a text that is unique among all backends.
     pub fn new(uid: &str) -> BackendId {
         BackendId(uid.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -31,7 +42,7 @@ impl fmt::Display for BackendId {
 /// What a resource says of a backend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendSpec {
-    /// The object's UID.
+    /// Who it is, in every snapshot.
     pub id: BackendId,
     /// The name of the resource mapping that found it.
     pub resource_type: Arc<str>,
@@ -113,7 +124,17 @@ pub struct Refused {
 pub struct Inventory {
     backends: Vec<Arc<Backend>>,
     by_id: HashMap<BackendId, usize>,
+    /// In the order of the backends.
+    scopes: Vec<Scope>,
     refused: Vec<Refused>,
+}
+
+/// The backends of one resource type in one namespace: neighbours in the inventory's order.
+#[derive(Debug)]
+struct Scope {
+    backends: Range<usize>,
+    /// Those that accept players.
+    accepting: LabelIndex,
 }
 
 impl Inventory {
@@ -137,6 +158,7 @@ impl Inventory {
             next.by_id.insert(spec.id.clone(), next.backends.len());
             next.backends.push(Arc::new(Backend { spec, load }));
         }
+        next.scopes = scopes(&next.backends);
         next
     }
 
@@ -154,4 +176,83 @@ impl Inventory {
     pub fn refused(&self) -> &[Refused] {
         &self.refused
     }
+
+    /// Accepting backends of that type and namespace (`None`: of any), in order, with none left out
+    /// that has all of the labels. Backends without them may be among it: only the rarest label of
+    /// each namespace narrows what has to be looked at.
+    pub(crate) fn candidates<'a, L>(
+        &'a self,
+        resource_type: &str,
+        namespace: Option<&str>,
+        labels: L,
+    ) -> impl Iterator<Item = &'a Arc<Backend>>
+    where
+        L: Iterator<Item = (&'a str, &'a str)> + Clone,
+    {
+        self.scopes_of(resource_type, namespace)
+            .iter()
+            .flat_map(move |scope| scope.positions(labels.clone()))
+            .map(|position| &self.backends[position])
+            .filter(|backend| backend.spec.accepting)
+    }
+
+    fn scopes_of(&self, resource_type: &str, namespace: Option<&str>) -> &[Scope] {
+        let order = |scope: &Scope| {
+            let spec = &self.backends[scope.backends.start].spec;
+            let by_namespace =
+                namespace.map_or(Ordering::Equal, |namespace| spec.namespace.as_str().cmp(namespace));
+            (*spec.resource_type).cmp(resource_type).then(by_namespace)
+        };
+        let start = self.scopes.partition_point(|scope| order(scope) == Ordering::Less);
+        let end = self.scopes.partition_point(|scope| order(scope) != Ordering::Greater);
+        &self.scopes[start..end]
+    }
+}
+
+impl Scope {
+    fn new(start: usize, backends: &[Arc<Backend>]) -> Scope {
+        let mut accepting = LabelIndex::default();
+        for (position, backend) in (start..).zip(backends) {
+            if backend.spec.accepting {
+                accepting.add(position, &backend.spec.labels);
+            }
+        }
+        Scope { backends: start..start + backends.len(), accepting }
+    }
+
+    fn positions<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Positions<'_> {
+        match self.accepting.shortest(labels) {
+            Some(positions) => Positions::Listed(positions.iter()),
+            None => Positions::All(self.backends.clone()),
+        }
+    }
+}
+
+enum Positions<'a> {
+    Listed(std::slice::Iter<'a, usize>),
+    All(Range<usize>),
+}
+
+impl Iterator for Positions<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        match self {
+            Positions::Listed(positions) => positions.next().copied(),
+            Positions::All(positions) => positions.next(),
+        }
+    }
+}
+
+fn scopes(backends: &[Arc<Backend>]) -> Vec<Scope> {
+    let same = |a: &Arc<Backend>, b: &Arc<Backend>| {
+        a.spec.resource_type == b.spec.resource_type && a.spec.namespace == b.spec.namespace
+    };
+    let mut start = 0;
+    let mut scopes = Vec::new();
+    for neighbours in backends.chunk_by(same) {
+        scopes.push(Scope::new(start, neighbours));
+        start += neighbours.len();
+    }
+    scopes
 }

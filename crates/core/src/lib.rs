@@ -10,6 +10,7 @@ mod counters;
 mod forward;
 mod inventory;
 mod ledger;
+mod load;
 mod refusal;
 mod seat;
 mod select;
@@ -26,8 +27,12 @@ pub use ledger::{
     Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,
     Presented, Resumed, Target,
 };
+pub use load::Load;
 pub use refusal::Refusal;
-pub use seat::{Load, Seat};
+pub use seat::Seat;
+pub use select::{
+    Balancer, Path, PathError, Query, QueryError, Selector, SelectorError, StatusMatch, Strategy,
+};
 pub use session::{
     Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket, WorkerId,
 };

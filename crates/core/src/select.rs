@@ -1,13 +1,19 @@
-//! Selection.
-#![allow(missing_docs)]
-use std::sync::Arc;
-use crate::{Backend, Seat};
-#[derive(Debug)]
-pub struct Query;
-#[derive(Debug)]
-pub struct Balancer;
-impl Balancer {
-    pub fn choose(&self, candidates: &[Arc<Backend>], _sticky_key: Option<&str>, _random: u64) -> Option<Seat> {
-        candidates.first().map(Seat::take)
-    }
-}
+//! Selection: what is asked (a query), which backends match it, and which of those is picked (a
+//! strategy).
+//!
+//! A query comes from outside, so compiling one is bounded by the limits written on [`Query`], and
+//! matching one by the number of backends times a bounded cost each.
+
+mod balance;
+mod labels;
+mod matching;
+mod path;
+mod query;
+mod rendezvous;
+mod status;
+
+pub use balance::{Balancer, Strategy};
+pub use labels::{Selector, SelectorError};
+pub use path::{Path, PathError};
+pub use query::{Query, QueryError};
+pub use status::StatusMatch;

@@ -1,0 +1,138 @@
+//! A query, checked and compiled.
+
+use std::collections::BTreeMap;
+
+use udp_director_wire as wire;
+use wire::{LabelSelector, StatusQuery};
+
+use super::labels::{Selector, SelectorError};
+use super::path::{Path, PathError};
+use super::status::StatusMatch;
+use crate::inventory::BackendSpec;
+
+/// What a backend must be, checked and ready to match.
+///
+/// Bounds: [`Selector::MAX_BYTES`] and [`Selector::MAX_REQUIREMENTS`] on labels,
+/// [`Query::MAX_ANNOTATIONS`], [`Query::MAX_EXPECTED`], [`Query::MAX_STICKY_KEY_BYTES`], and those of
+/// [`Path`]. A query beyond one of them is refused, never cut.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    resource_type: String,
+    namespace: Option<String>,
+    labels: Selector,
+    annotations: BTreeMap<String, String>,
+    status: Option<StatusMatch>,
+    sticky_key: Option<String>,
+}
+
+/// What is wrong with a query. The client is at fault, and repeating the query makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// The label selector.
+    #[error("labelSelector: {0}")]
+    Labels(#[from] SelectorError),
+    /// More annotations than [`Query::MAX_ANNOTATIONS`].
+    #[error("annotationSelector has more than {} entries", Query::MAX_ANNOTATIONS)]
+    TooManyAnnotations,
+    /// The JSONPath.
+    #[error("statusQuery.jsonPath: {0}")]
+    Path(#[from] PathError),
+    /// Neither `expectedValue` nor `expectedValues`, or both, or no value.
+    #[error("statusQuery takes either expectedValue, or expectedValues with at least one value")]
+    Expected,
+    /// More values than [`Query::MAX_EXPECTED`].
+    #[error("statusQuery.expectedValues has more than {} values", Query::MAX_EXPECTED)]
+    TooManyExpected,
+    /// Longer than [`Query::MAX_STICKY_KEY_BYTES`], or empty, which would send everybody to one backend.
+    #[error("stickyKey has 1 to {max} bytes, not {0}", max = Query::MAX_STICKY_KEY_BYTES)]
+    StickyKey(usize),
+}
+
+impl Query {
+    /// The largest number of annotations.
+    pub const MAX_ANNOTATIONS: usize = 64;
+    /// The largest number of expected values.
+    pub const MAX_EXPECTED: usize = 64;
+    /// The longest sticky key, in bytes.
+    pub const MAX_STICKY_KEY_BYTES: usize = 256;
+
+    /// Checks and compiles a query as a client sent it.
+    ///
+    /// # Errors
+    /// Names the field, what is wrong there and what is right.
+    pub fn compile(query: &wire::Query) -> Result<Query, QueryError> {
+        Ok(Query {
+            resource_type: query.resource_type.clone(),
+            namespace: query.namespace.clone(),
+            labels: query.label_selector.as_ref().map_or(Ok(Selector::default()), labels)?,
+            annotations: query.annotation_selector.as_ref().map_or(Ok(BTreeMap::new()), annotations)?,
+            status: query.status_query.as_ref().map(status).transpose()?,
+            sticky_key: query.sticky_key.as_deref().map(sticky_key).transpose()?,
+        })
+    }
+
+    /// The name of the resource mapping that is asked for.
+    pub fn resource_type(&self) -> &str {
+        &self.resource_type
+    }
+
+    /// The namespace that is asked for; `None` means every one.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The labels that are asked for.
+    pub fn labels(&self) -> &Selector {
+        &self.labels
+    }
+
+    /// The player or party that is to get the same backend each time.
+    pub fn sticky_key(&self) -> Option<&str> {
+        self.sticky_key.as_deref()
+    }
+
+    /// Whether a backend is what is asked for, whether or not it accepts players.
+    pub fn matches(&self, spec: &BackendSpec) -> bool {
+        *self.resource_type == *spec.resource_type
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == spec.namespace)
+            && self.labels.matches(&spec.labels)
+            && self.annotations.iter().all(|(key, value)| spec.annotations.get(key) == Some(value))
+            && self.status.as_ref().is_none_or(|status| status.matches(&spec.view))
+    }
+}
+
+fn labels(selector: &LabelSelector) -> Result<Selector, SelectorError> {
+    match selector {
+        LabelSelector::Pairs(pairs) => Selector::from_pairs(pairs),
+        LabelSelector::Text(text) => Selector::parse(text),
+    }
+}
+
+fn annotations(pairs: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, QueryError> {
+    if pairs.len() > Query::MAX_ANNOTATIONS {
+        return Err(QueryError::TooManyAnnotations);
+    }
+    Ok(pairs.clone())
+}
+
+fn status(query: &StatusQuery) -> Result<StatusMatch, QueryError> {
+    let expected = match (&query.expected_value, &query.expected_values) {
+        (Some(value), None) => vec![value.clone()],
+        (None, Some(values)) if values.len() > Query::MAX_EXPECTED => {
+            return Err(QueryError::TooManyExpected);
+        }
+        (None, Some(values)) if !values.is_empty() => values.clone(),
+        _ => return Err(QueryError::Expected),
+    };
+    Ok(StatusMatch { path: Path::parse(&query.json_path)?, expected })
+}
+
+fn sticky_key(key: &str) -> Result<String, QueryError> {
+    match key.len() {
+        1..=Query::MAX_STICKY_KEY_BYTES => Ok(key.to_owned()),
+        length => Err(QueryError::StickyKey(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
