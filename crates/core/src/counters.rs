@@ -27,11 +27,14 @@ pub enum Dropped {
     Truncated,
     /// Any other error of the kernel on sending.
     SendFailed,
+    /// A TCP connection that the kernel did not hand over: its client was gone, or the process is
+    /// out of descriptors.
+    AcceptFailed,
 }
 
 impl Dropped {
     /// How many values there are.
-    pub const COUNT: usize = 9 + Refusal::ALL.len();
+    pub const COUNT: usize = 10 + Refusal::ALL.len();
 
     /// Every value.
     pub fn all() -> impl Iterator<Item = Dropped> {
@@ -46,6 +49,7 @@ impl Dropped {
             TooBig,
             Truncated,
             SendFailed,
+            AcceptFailed,
         ];
         plain.into_iter().chain(Refusal::ALL.map(Refused))
     }
@@ -64,6 +68,7 @@ impl Dropped {
             Dropped::TooBig => "too_big",
             Dropped::Truncated => "truncated",
             Dropped::SendFailed => "send_failed",
+            Dropped::AcceptFailed => "accept_failed",
         }
     }
 
@@ -78,7 +83,8 @@ impl Dropped {
             Dropped::TooBig => 6,
             Dropped::Truncated => 7,
             Dropped::SendFailed => 8,
-            Dropped::Refused(refusal) => 9 + refusal as usize,
+            Dropped::AcceptFailed => 9,
+            Dropped::Refused(refusal) => 10 + refusal as usize,
         }
     }
 }

@@ -373,6 +373,18 @@ impl Ledger {
         Ok((seat, target.addr))
     }
 
+    /// Says once more, for a client that had to be waited for, whether its session may begin on the
+    /// seat that [`Ledger::admit_default`] gave, and where.
+    ///
+    /// # Errors
+    /// The backend or the listener is gone by now, or the bound of sessions is reached.
+    pub fn admit_seat(&self, seat: &Seat, listener: ListenerId) -> Result<BackendAddr, Refusal> {
+        if self.sessions.len() >= self.settings.limits.max_sessions {
+            return Err(Refusal::SessionLimit);
+        }
+        self.target(seat.backend(), listener).map(|target| target.addr)
+    }
+
     /// Says whether the IP has a token that waits to be redeemed.
     pub fn waits_for(&mut self, ip: IpAddr, now: Moment) -> bool {
         self.expire(now);

@@ -20,6 +20,9 @@ pub enum Refusal {
     /// Its backend is no longer in the inventory.
     #[error("the token's backend is gone")]
     BackendGone,
+    /// Its backend does not take the connection.
+    #[error("the token's backend cannot be reached")]
+    BackendUnreachable,
     /// Its backend has no port for this listener.
     #[error("the token's backend has no port for this listener")]
     NoPort,
@@ -32,6 +35,9 @@ pub enum Refusal {
     /// `limits.maxSessions` is reached.
     #[error("the session limit is reached")]
     SessionLimit,
+    /// As many TCP connections as there may be are open.
+    #[error("the connection limit is reached")]
+    ConnectionLimit,
     /// No upstream socket is to be had.
     #[error("no upstream socket is left")]
     NoUpstream,
@@ -48,16 +54,18 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 13] = [
+    pub const ALL: [Refusal; 15] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::WrongClient,
         Refusal::BackendGone,
+        Refusal::BackendUnreachable,
         Refusal::NoPort,
         Refusal::NoDefaultBackend,
         Refusal::ListenerDraining,
         Refusal::SessionLimit,
+        Refusal::ConnectionLimit,
         Refusal::NoUpstream,
         Refusal::WorkerBusy,
         Refusal::NoSession,
@@ -72,10 +80,12 @@ impl Refusal {
             Refusal::UsedToken => "used_token",
             Refusal::WrongClient => "wrong_client",
             Refusal::BackendGone => "backend_gone",
+            Refusal::BackendUnreachable => "backend_unreachable",
             Refusal::NoPort => "no_port",
             Refusal::NoDefaultBackend => "no_default_backend",
             Refusal::ListenerDraining => "listener_draining",
             Refusal::SessionLimit => "session_limit",
+            Refusal::ConnectionLimit => "connection_limit",
             Refusal::NoUpstream => "no_upstream",
             Refusal::WorkerBusy => "worker_busy",
             Refusal::NoSession => "no_session",
@@ -90,10 +100,15 @@ impl Refusal {
                 AckStatus::InvalidToken
             }
             Refusal::WrongClient => AckStatus::NotYours,
-            Refusal::BackendGone | Refusal::NoPort | Refusal::NoDefaultBackend => AckStatus::NoBackend,
-            Refusal::ListenerDraining | Refusal::SessionLimit | Refusal::NoUpstream | Refusal::WorkerBusy => {
-                AckStatus::Busy
-            }
+            Refusal::BackendGone
+            | Refusal::BackendUnreachable
+            | Refusal::NoPort
+            | Refusal::NoDefaultBackend => AckStatus::NoBackend,
+            Refusal::ListenerDraining
+            | Refusal::SessionLimit
+            | Refusal::ConnectionLimit
+            | Refusal::NoUpstream
+            | Refusal::WorkerBusy => AckStatus::Busy,
             Refusal::UnknownOpcode => AckStatus::UnknownOpcode,
         }
     }
