@@ -27,6 +27,13 @@ impl Latency {
         self.0.add(&other.0).expect("it grows to what it is given");
     }
 
+    /// What was added since `earlier`, which was a copy of this one.
+    pub fn since(&self, earlier: &Latency) -> Latency {
+        let mut lately = self.clone();
+        lately.0.subtract(&earlier.0).expect("a copy holds nothing that this one does not");
+        lately
+    }
+
     /// The duration that the share `quantile` (0 to 1) of all does not exceed; zero when empty.
     pub fn at(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(quantile))
@@ -68,6 +75,7 @@ mod tests {
         (1..=99).for_each(|_| short.add(Duration::from_micros(50)));
         long.add(Duration::from_secs(3600));
         short.merge(&long);
+        assert_eq!(short.since(&long).count(), 99);
         let near = |is: Duration, is_to_be: Duration| is.abs_diff(is_to_be) <= is_to_be / 1000;
         assert_eq!(short.count(), 100);
         assert!(near(short.at(0.99), Duration::from_micros(50)), "{short:?}");
