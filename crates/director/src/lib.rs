@@ -1,2 +1,4 @@
-//! Stub.
+//! The `udp-director` process.
 #![forbid(unsafe_code)]
+
+pub mod config;

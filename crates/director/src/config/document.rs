@@ -1,0 +1,411 @@
+//! The configuration as it is written: the keys, their texts and their defaults.
+//!
+//! The doc comments here are the texts of the JSON Schema and of `docs/configuration.md`; what the
+//! types and attributes say is what [`super::shape`] checks.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::form::Form;
+
+/// Configuration of UDP Director: one YAML document.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(title = "UDP Director configuration")]
+#[schemars(extend("required" = ["inventory", "resourceQueryMapping"]))]
+#[schemars(extend("oneOf" = [{"required": ["dataPort"]}, {"required": ["dataPorts"]}]))]
+#[schemars(extend("x-hints" = document_hints()))]
+pub(super) struct Document {
+    /// The TCP port that answers queries. 0 takes any free port, which is for tests.
+    pub query_port: u16,
+    /// The one UDP data port, with the name `default`. Either this or `dataPorts` is needed. 0 takes
+    /// any free port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_port: Option<u16>,
+    /// The data ports, each with a protocol and a name. Either this or `dataPort` is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub data_ports: Option<Vec<DataPort>>,
+    /// The TCP port of `/livez`, `/readyz` and `/metrics`. It is for operators: keep it out of the
+    /// public Service. 0 takes any free port.
+    pub admin_port: u16,
+    /// The address that every port listens on. `::` is every IPv6 and IPv4 address of the host,
+    /// `0.0.0.0` every IPv4 address.
+    pub bind_address: IpAddr,
+    /// How many threads carry UDP datagrams. `auto` is one for each core.
+    pub workers: Workers,
+    /// For how many seconds a token can be redeemed. `tokenTtlSeconds` is read too.
+    #[serde(rename = "tokenTTLSeconds")]
+    #[schemars(range(min = 1, max = 86_400), extend("x-alias" = "tokenTtlSeconds"))]
+    pub token_ttl_seconds: u32,
+    /// After how many seconds without a datagram or byte in either direction a session ends.
+    #[schemars(range(min = 1, max = 604_800))]
+    pub session_timeout_seconds: u32,
+    /// The bytes, in hexadecimal, that begin every control packet. Clients must use the same.
+    #[schemars(extend("format" = Form::Magic))]
+    pub control_packet_magic_bytes: String,
+    /// For how many milliseconds after a migration datagrams of the old backend still reach the client.
+    #[schemars(range(max = 60_000))]
+    pub migration_grace_ms: u32,
+    /// For how many milliseconds data of an unknown client is held back, where a default endpoint would
+    /// take it, while a token that was given to its IP waits to be redeemed: the token datagram may be
+    /// late.
+    #[schemars(range(max = 10_000))]
+    pub token_grace_ms: u32,
+    /// What tokens are, and who may redeem them.
+    pub tokens: Tokens,
+    /// Where the objects come from that become backends; a file is the one source so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
+    /// Backend addresses that are allowed although they are loopback, link-local or otherwise refused;
+    /// `127.0.0.0/8` for servers on the same host.
+    #[schemars(with = "Vec<String>", length(max = 256))]
+    #[schemars(extend("items" = {"type": "string", "format": Form::Cidr}))]
+    pub allowed_target_cidrs: Vec<IpNet>,
+    /// Which of the backends that match is picked, by queries and by the default endpoint alike.
+    pub load_balancing: LoadBalancing,
+    /// The query that picks a backend for clients that come without a token. Without it they are
+    /// refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_endpoint: Option<DefaultEndpoint>,
+    /// The resource types that can be asked for, by the name that queries use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = {"format": Form::ResourceType}))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
+    pub resource_query_mapping: BTreeMap<String, ResourceMapping>,
+    /// Whether answers tell the backend's own address. Players then learn what the director hides.
+    pub expose_backend: bool,
+    /// The bounds of what clients can make grow. At a bound the newcomer is refused and counted; those
+    /// who play are never dropped for it.
+    pub limits: Limits,
+}
+
+/// One public data port.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DataPort {
+    /// The name, which answers and resource mappings use.
+    #[schemars(extend("format" = Form::ListenerName))]
+    pub name: String,
+    /// The port. UDP and TCP may share a number. 0 takes any free port.
+    pub port: u16,
+    /// The transport.
+    pub protocol: Protocol,
+    /// Tells backends the client's real address: a PROXY protocol header before the first byte of a TCP
+    /// stream and in the first datagram of a UDP session. Left out, nothing is added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
+}
+
+/// A transport.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ProxyProtocol {
+    V2,
+}
+
+/// A number of threads.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Workers {
+    /// One for each core.
+    Auto(Auto),
+    /// So many.
+    Count(#[schemars(range(min = 1, max = 256))] u16),
+}
+
+/// The word `auto`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Auto {
+    Auto,
+}
+
+/// Tokens.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct Tokens {
+    /// The kind. A `random` token is known to the process that issued it and to no other.
+    pub kind: TokenKind,
+    /// Whether only the IP that asked may redeem the token. `false` is for clients whose query and game
+    /// traffic leave by different addresses, such as dual-stack hosts and carrier pools.
+    pub bind_client_ip: bool,
+}
+
+/// A kind of token.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(extend("x-hints" = {"sealed": "sealed tokens are not available yet"}))]
+pub(super) enum TokenKind {
+    Random,
+}
+
+/// A source of objects.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-hints" = {"kubernetes": "watching a cluster is not available yet; give \"file\""}))]
+pub(super) struct Inventory {
+    /// A file of objects as `kubectl get -o yaml` writes them, watched for changes. A relative path
+    /// begins at the directory of the configuration file.
+    #[schemars(length(min = 1))]
+    pub file: String,
+}
+
+/// A strategy and its settings.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(extend("x-hints" = {"strategy": "its keys stand directly under loadBalancing"}))]
+pub(super) struct LoadBalancing {
+    /// The strategy. `first` takes the first by namespace and name; `random` any; `roundRobin` each in
+    /// turn; `leastSessions` the one with the fewest seats taken; `labelArithmetic` the one with the most
+    /// room, which is `maxLabel` - `currentLabel` - seats taken - `overlap`, and none without room.
+    #[serde(rename = "type")]
+    pub strategy: Strategy,
+    /// For `labelArithmetic`, which needs it: the label that holds how many players are there. An object
+    /// without it is not picked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub current_label: Option<String>,
+    /// For `labelArithmetic`, which needs it: the label that holds how many players fit. An object
+    /// without it is not picked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub max_label: Option<String>,
+    /// For `labelArithmetic`: seats to keep free, for players whom the labels do not count yet.
+    #[schemars(range(max = 1_000_000))]
+    pub overlap: u32,
+}
+
+/// A way to pick one of the backends that match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-hints" = {
+    "leastLoaded": "this strategy is not available yet",
+    "packed": "this strategy is not available yet",
+    "stickyKey": "it is a field of a query, not a strategy",
+}))]
+pub(super) enum Strategy {
+    First,
+    Random,
+    RoundRobin,
+    LeastSessions,
+    LabelArithmetic,
+}
+
+/// A query with the fields of the query port.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DefaultEndpoint {
+    /// A name of `resourceQueryMapping`.
+    #[schemars(extend("format" = Form::ResourceType))]
+    pub resource_type: String,
+    /// The Kubernetes namespace. It may be left out where the mapping has just one.
+    #[schemars(extend("format" = Form::DnsLabel))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The labels that an object must have: pairs, or a selector as `kubectl -l` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label_selector: Option<LabelSelector>,
+    /// The annotations that an object must have, with exactly these values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotation_selector: Option<BTreeMap<String, String>>,
+    /// What the object's status must say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_query: Option<StatusQuery>,
+}
+
+/// A label selector.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum LabelSelector {
+    /// Pairs that must all be there.
+    Pairs(BTreeMap<String, String>),
+    /// The Kubernetes selector syntax.
+    Text(String),
+}
+
+/// A condition on an object.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct StatusQuery {
+    /// A JSONPath (RFC 9535); the leading `$.` may be left out.
+    #[schemars(length(min = 1))]
+    pub json_path: String,
+    /// The value that the path must give. Either this or `expectedValues` is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_value: Option<Value>,
+    /// The values of which the path must give one. Either this or `expectedValue` is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub expected_values: Option<Vec<Value>>,
+}
+
+/// How a resource type is found, and where its address and ports stand.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ResourceMapping {
+    /// The API group, such as `agones.dev`; `""` is the core group.
+    #[schemars(extend("format" = Form::Group))]
+    pub group: String,
+    /// The API version, such as `v1`.
+    #[schemars(extend("format" = Form::DnsLabel))]
+    pub version: String,
+    /// The plural resource name, such as `pods` or `gameservers`.
+    #[schemars(extend("format" = Form::DnsLabel))]
+    pub resource: String,
+    /// The namespaces that are watched and may be asked for. Left out, every namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024), extend("items" = {"type": "string", "format": Form::DnsLabel}))]
+    pub namespaces: Vec<String>,
+    /// Where the address stands, such as `status.podIP`. Needed unless a Service stands for the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub address_path: Option<String>,
+    /// Which entry of a list of `{type, address}` at `addressPath` is meant, such as `PodIP`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub address_type: Option<String>,
+    /// The port of that name serves the first data port of each protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub port_name: Option<String>,
+    /// The port at that path serves the first data port of each protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub port_path: Option<String>,
+    /// A port for each of several data ports, in place of `portName` and `portPath`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub ports: Option<Vec<PortMapping>>,
+    /// The label by which a Service names the object it stands for: address and port then come from the
+    /// Service. Needs `serviceTargetPortName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub service_selector_label: Option<String>,
+    /// The name of that Service's port. Needs `serviceSelectorLabel`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub service_target_port_name: Option<String>,
+    /// Conditions on the object, all of which must hold before it takes players.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub ready_when: Vec<StatusQuery>,
+}
+
+/// The backend's port for one data port.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PortMapping {
+    /// The name of a data port.
+    #[schemars(extend("format" = Form::ListenerName))]
+    pub name: String,
+    /// The name of the object's port. Either this or `portPath` is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub port_name: Option<String>,
+    /// The path to the port's number. Either this or `portName` is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub port_path: Option<String>,
+}
+
+/// Bounds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Sessions on all data ports together.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_sessions: u32,
+    /// Tokens that nobody has redeemed yet.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub max_pending_tokens: u32,
+    /// Connections to the query port.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub query_connections: u32,
+    /// Connections to the query port from one IP. Players behind one carrier NAT share an IP, and so do
+    /// all players behind one matchmaker.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub query_connections_per_source: u32,
+    /// Client connections to all TCP data ports together.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub tcp_connections: u32,
+}
+
+impl Default for Document {
+    fn default() -> Document {
+        Document {
+            query_port: 9000,
+            data_port: None,
+            data_ports: None,
+            admin_port: 9090,
+            bind_address: Ipv6Addr::UNSPECIFIED.into(),
+            workers: Workers::Auto(Auto::Auto),
+            token_ttl_seconds: 30,
+            session_timeout_seconds: 300,
+            control_packet_magic_bytes: "FFFFFFFF5245534554".to_owned(),
+            migration_grace_ms: 250,
+            token_grace_ms: 500,
+            tokens: Tokens::default(),
+            inventory: None,
+            allowed_target_cidrs: Vec::new(),
+            load_balancing: LoadBalancing::default(),
+            default_endpoint: None,
+            resource_query_mapping: BTreeMap::new(),
+            expose_backend: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Tokens {
+        Tokens { kind: TokenKind::Random, bind_client_ip: true }
+    }
+}
+
+impl Default for LoadBalancing {
+    fn default() -> LoadBalancing {
+        LoadBalancing { strategy: Strategy::LeastSessions, current_label: None, max_label: None, overlap: 0 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            max_sessions: 100_000,
+            max_pending_tokens: 100_000,
+            query_connections: 4096,
+            query_connections_per_source: 256,
+            tcp_connections: 10_000,
+        }
+    }
+}
+
+/// Keys of the original director, and keys that people try, that have another place here.
+fn document_hints() -> Value {
+    json!({
+        "mapLabel": "clients name labels in \"labelSelector\" of their query",
+        "maxCharactersPerServer": "use \"loadBalancing\" with type labelArithmetic",
+        "characterLabelPrefix": "clients name labels in \"labelSelector\" of their query",
+        "disconnectAnnotation": "clients come back to their server with \"stickyKey\" in their query",
+        "projectXAllocationOnly": "clients without a token are refused where \"defaultEndpoint\" is left out",
+        "metricsPort": "metrics are served on \"adminPort\"",
+        "healthPort": "health is served on \"adminPort\"",
+        "log": "logging is set by the flags of `udp-director serve`",
+        "logLevel": "logging is set by the flags of `udp-director serve`",
+        "logFormat": "logging is set by the flags of `udp-director serve`",
+    })
+}

@@ -1,0 +1,139 @@
+//! From a configuration of the right shape to a [`Config`]: the rules that span several keys.
+
+mod endpoint;
+mod listeners;
+mod mapping;
+
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use udp_director_core::Strategy;
+
+use super::document::{self, Document, Inventory, LoadBalancing};
+use super::problem::Problem;
+use super::shape::Places;
+use super::{Config, InventorySource, Limits, Workers};
+
+/// Checks what the shape cannot say, and gives the configuration with all defaults filled in.
+///
+/// # Errors
+/// Everything that does not fit together.
+pub(super) fn resolve(document: Document, places: &Places, directory: &Path) -> Result<Config, Vec<Problem>> {
+    let mut resolver = Resolver { places, problems: Vec::new() };
+    match resolver.config(document, directory) {
+        Some(config) if resolver.problems.is_empty() => Ok(config),
+        _ => Err(resolver.problems),
+    }
+}
+
+/// Every method takes a part of the document, notes what is wrong with it and goes on, so that all
+/// problems are found. It gives `None` only where it has noted something.
+struct Resolver<'a> {
+    places: &'a Places,
+    problems: Vec<Problem>,
+}
+
+impl Resolver<'_> {
+    fn config(&mut self, document: Document, directory: &Path) -> Option<Config> {
+        let data_ports = self.data_ports(&document);
+        let default_endpoint =
+            self.default_endpoint(document.default_endpoint, &document.resource_query_mapping);
+        let mappings = self.mappings(document.resource_query_mapping, &data_ports);
+        let inventory = self.inventory(document.inventory, directory);
+        let strategy = self.strategy(document.load_balancing);
+        let magic = self.noted("controlPacketMagicBytes", document.control_packet_magic_bytes.parse());
+        let document::TokenKind::Random = document.tokens.kind;
+        Some(Config {
+            query_port: document.query_port,
+            data_ports,
+            admin_port: document.admin_port,
+            bind_address: document.bind_address,
+            workers: workers(document.workers),
+            token_ttl: Duration::from_secs(document.token_ttl_seconds.into()),
+            session_timeout: Duration::from_secs(document.session_timeout_seconds.into()),
+            magic: magic?,
+            migration_grace: Duration::from_millis(document.migration_grace_ms.into()),
+            token_grace: Duration::from_millis(document.token_grace_ms.into()),
+            bind_client_ip: document.tokens.bind_client_ip,
+            inventory: inventory?,
+            allowed_target_cidrs: document.allowed_target_cidrs,
+            strategy: strategy?,
+            default_endpoint,
+            mappings,
+            expose_backend: document.expose_backend,
+            limits: limits(&document.limits),
+        })
+    }
+
+    fn inventory(&mut self, source: Option<Inventory>, directory: &Path) -> Option<InventorySource> {
+        let source = source.or_else(|| self.refused("", "the key \"inventory\" is missing"))?;
+        Some(InventorySource::File(directory.join(source.file)))
+    }
+
+    fn strategy(&mut self, written: LoadBalancing) -> Option<Strategy> {
+        let strategy = match written.strategy {
+            document::Strategy::LabelArithmetic => return self.label_arithmetic(written),
+            document::Strategy::First => Strategy::First,
+            document::Strategy::Random => Strategy::Random,
+            document::Strategy::RoundRobin => Strategy::RoundRobin,
+            document::Strategy::LeastSessions => Strategy::LeastSessions,
+        };
+        for (key, given) in [
+            ("currentLabel", written.current_label.is_some()),
+            ("maxLabel", written.max_label.is_some()),
+            ("overlap", written.overlap != 0),
+        ] {
+            if given {
+                self.refuse(&format!("loadBalancing.{key}"), "is for the type labelArithmetic alone");
+            }
+        }
+        Some(strategy)
+    }
+
+    fn label_arithmetic(&mut self, written: LoadBalancing) -> Option<Strategy> {
+        for (key, given) in
+            [("currentLabel", written.current_label.is_some()), ("maxLabel", written.max_label.is_some())]
+        {
+            if !given {
+                self.refuse("loadBalancing", &format!("the type labelArithmetic needs \"{key}\""));
+            }
+        }
+        Some(Strategy::LabelArithmetic {
+            current_label: written.current_label?,
+            max_label: written.max_label?,
+            overlap: written.overlap,
+        })
+    }
+
+    fn noted<T>(&mut self, key: &str, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.refuse(key, &error.to_string())).ok()
+    }
+
+    fn refused<T>(&mut self, key: &str, text: &str) -> Option<T> {
+        self.refuse(key, text);
+        None
+    }
+
+    fn refuse(&mut self, key: &str, text: &str) {
+        let place = self.places.of(key);
+        self.problems.push(Problem { place, key: key.to_owned(), text: text.to_owned() });
+    }
+}
+
+fn workers(written: document::Workers) -> Workers {
+    match written {
+        document::Workers::Auto(document::Auto::Auto) => Workers::Auto,
+        document::Workers::Count(count) => Workers::Count(count),
+    }
+}
+
+fn limits(written: &document::Limits) -> Limits {
+    Limits {
+        max_sessions: written.max_sessions as usize,
+        max_pending_tokens: written.max_pending_tokens as usize,
+        query_connections: written.query_connections as usize,
+        query_connections_per_source: written.query_connections_per_source as usize,
+        tcp_connections: written.tcp_connections as usize,
+    }
+}
