@@ -1,0 +1,226 @@
+//! One connection: bytes in, documents out of them, answers back in order.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
+use udp_director_wire::Answer;
+
+use super::answer::{Responder, put};
+use super::failure::Failure;
+use super::frame::{Framer, Pending, TooLarge};
+
+/// How long the query server waits for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// From a document's first byte to its last, in however many pieces it comes.
+    pub document: Duration,
+    /// For the next line of an object that is not complete at the end of a line. Then the object is
+    /// taken as it is: cut by its client, who waits for the answer.
+    pub next_line: Duration,
+    /// From one document's end to the first byte of the next.
+    pub idle: Duration,
+    /// For a client to take an answer.
+    pub write: Duration,
+    /// For the data plane to carry out a session reset.
+    pub reset: Duration,
+    /// For a client that is told why its connection closes to read that and close its side.
+    pub linger: Duration,
+}
+
+/// A client's connection.
+pub(super) struct Connection {
+    stream: TcpStream,
+    peer: IpAddr,
+    deadlines: Deadlines,
+    framer: Framer,
+    answers: Vec<u8>,
+    /// When the document at hand began, or the last one ended.
+    since: Instant,
+}
+
+/// What ended a wait for bytes.
+enum Received {
+    Bytes,
+    /// The client sends no more.
+    End,
+    /// No next line came.
+    NoNextLine,
+    /// The server stops.
+    Stopped,
+}
+
+/// Why a connection is closed before its client has closed it.
+enum Closing {
+    /// The client is to be told.
+    Telling(Failure),
+    /// The client is gone, or does not take its answers.
+    Silently,
+}
+
+impl Deadlines {
+    /// What the query server grants where nothing else is said.
+    pub const DEFAULT: Deadlines = Deadlines {
+        document: Duration::from_secs(5),
+        next_line: Duration::from_millis(500),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(5),
+        reset: Duration::from_secs(5),
+        linger: Duration::from_secs(1),
+    };
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, peer: IpAddr, deadlines: Deadlines) -> Connection {
+        let (framer, answers) = (Framer::default(), Vec::new());
+        Connection { stream, peer, deadlines, framer, answers, since: Instant::now() }
+    }
+
+    /// Answers documents until the client closes, a bound is reached, or the server stops: when the
+    /// sender of `stopped` is dropped. An answer that is being worked out is still given then.
+    pub(super) async fn serve(mut self, responder: &Responder, mut stopped: watch::Receiver<()>) {
+        let Err(Closing::Telling(failure)) = self.converse(responder, &mut stopped).await else { return };
+        if self.framer.pending() != Pending::Nothing {
+            responder.counters.cut(failure.code());
+        }
+        self.close_telling(failure).await;
+    }
+
+    /// Says why this connection is closed, and closes it.
+    pub(super) async fn close_telling(mut self, failure: Failure) {
+        put::<Answer>(&mut self.answers, Err(failure));
+        if self.flush().await.is_ok() {
+            let _ = timeout(self.deadlines.linger, drain(&mut self.stream)).await;
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        responder: &Responder,
+        stopped: &mut watch::Receiver<()>,
+    ) -> Result<(), Closing> {
+        loop {
+            match self.receive(stopped).await? {
+                Received::Bytes => self.answer_complete(responder).await?,
+                Received::NoNextLine => self.answer_rest(responder).await?,
+                Received::End => return self.answer_rest(responder).await,
+                Received::Stopped => return Ok(()),
+            }
+        }
+    }
+
+    async fn receive(&mut self, stopped: &mut watch::Receiver<()>) -> Result<Received, Closing> {
+        self.framer.shrink_to(KEPT_BYTES);
+        self.answers.shrink_to(KEPT_BYTES);
+        let (pending, (until, late)) = (self.framer.pending(), self.patience());
+        let received = tokio::select! {
+            received = timeout_at(until, read(&self.stream, &mut self.framer)) => received,
+            _ = stopped.changed() => return Ok(Received::Stopped),
+        };
+        let Ok(received) = received else { return late };
+        if pending == Pending::Nothing {
+            self.since = Instant::now();
+        }
+        match received {
+            Ok(0) => Ok(Received::End),
+            Ok(_) => Ok(Received::Bytes),
+            Err(_) => Err(Closing::Silently),
+        }
+    }
+
+    /// Until when bytes are awaited, and what it means when none come.
+    fn patience(&self) -> (Instant, Result<Received, Closing>) {
+        let late = Err(Closing::Telling(Failure::Late));
+        let document = self.since + self.deadlines.document;
+        let next_line = Instant::now() + self.deadlines.next_line;
+        match self.framer.pending() {
+            Pending::Nothing => (self.since + self.deadlines.idle, late),
+            Pending::Lines if next_line < document => (next_line, Ok(Received::NoNextLine)),
+            Pending::Begun | Pending::Lines => (document, late),
+        }
+    }
+
+    /// Answers every complete document. A client that sends many at once gets them answered in
+    /// portions, and lets others have their turn in between.
+    async fn answer_complete(&mut self, responder: &Responder) -> Result<(), Closing> {
+        let mut portion = 0;
+        while let Some(document) = self.framer.next()? {
+            responder.answer(document, self.peer, &mut self.answers).await;
+            self.since = Instant::now();
+            portion += 1;
+            if portion == PORTION_DOCUMENTS {
+                portion = 0;
+                self.flush().await?;
+                tokio::task::yield_now().await;
+            }
+        }
+        self.flush().await
+    }
+
+    /// Answers what is left as one document.
+    async fn answer_rest(&mut self, responder: &Responder) -> Result<(), Closing> {
+        if let Some(document) = self.framer.rest() {
+            responder.answer(document, self.peer, &mut self.answers).await;
+            self.since = Instant::now();
+        }
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), Closing> {
+        let sent = timeout(self.deadlines.write, self.stream.write_all(&self.answers)).await;
+        self.answers.clear();
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Closing::Silently),
+        }
+    }
+}
+
+impl From<TooLarge> for Closing {
+    fn from(error: TooLarge) -> Closing {
+        Closing::Telling(error.into())
+    }
+}
+
+/// Waits for bytes and takes them; 0 at the end of the stream. Memory for them is taken only when
+/// they are there: a connection that waits holds none.
+async fn read(stream: &TcpStream, framer: &mut Framer) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match try_read(stream, framer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+fn try_read(stream: &TcpStream, framer: &mut Framer) -> io::Result<usize> {
+    let mut chunk = [0; CHUNK_BYTES];
+    let length = stream.try_read(&mut chunk)?;
+    framer.push(&chunk[..length]);
+    Ok(length)
+}
+
+/// Ends this side and reads the other one into the void. A socket closed with bytes unread resets
+/// the connection, and the client might never see what it was told.
+async fn drain(stream: &mut TcpStream) -> io::Result<u64> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(DRAINED_BYTES), &mut tokio::io::sink()).await
+}
+
+/// What is read at once.
+const CHUNK_BYTES: usize = 4_096;
+
+/// What an idle connection keeps of each of its two buffers, so that a client that asks often does
+/// not pay for memory each time.
+const KEPT_BYTES: usize = 512;
+
+/// How many documents are answered before others have their turn.
+const PORTION_DOCUMENTS: usize = 64;
+
+/// How much of what is still coming is read before the connection is reset.
+const DRAINED_BYTES: u64 = 262_144;

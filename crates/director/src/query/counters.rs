@@ -1,0 +1,109 @@
+//! What the query server counts.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
+use udp_director_wire::ErrorCode;
+
+/// What the query server has counted. It writes, the metrics read.
+#[derive(Debug)]
+pub struct QueryCounters {
+    succeeded: AtomicU64,
+    failed: [AtomicU64; ErrorCode::ALL.len()],
+    duration: Histogram,
+    connections: AtomicU64,
+    refused: [AtomicU64; Bound::ALL.len()],
+}
+
+/// Which bound refused a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// [`ConnectionLimits::total`].
+    Total,
+    /// [`ConnectionLimits::per_source`].
+    Source,
+}
+
+impl Bound {
+    /// Every bound.
+    pub const ALL: [Bound; 2] = [Bound::Total, Bound::Source];
+
+    /// The bound's name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bound::Total => "total",
+            Bound::Source => "source",
+        }
+    }
+}
+
+impl QueryCounters {
+    /// All at zero.
+    #[expect(clippy::new_without_default, reason = "counters are shared: a second set counts nothing")]
+    pub fn new() -> QueryCounters {
+        QueryCounters {
+            succeeded: AtomicU64::new(0),
+            failed: Default::default(),
+            duration: Histogram::new(DURATION_BUCKETS),
+            connections: AtomicU64::new(0),
+            refused: Default::default(),
+        }
+    }
+
+    /// Documents that got what they asked for.
+    pub fn succeeded(&self) -> u64 {
+        self.succeeded.load(Ordering::Relaxed)
+    }
+
+    /// Documents that were answered with that code.
+    pub fn failed(&self, code: ErrorCode) -> u64 {
+        self.failed[code as usize].load(Ordering::Relaxed)
+    }
+
+    /// Seconds from a complete document to its answer, before that is sent.
+    pub fn duration(&self) -> &Histogram {
+        &self.duration
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that a bound has refused.
+    pub fn refused(&self, bound: Bound) -> u64 {
+        self.refused[bound as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts a document that was answered, with the code if it was an error.
+    pub(super) fn answered(&self, error: Option<ErrorCode>, took: Duration) {
+        self.duration.observe(took.as_secs_f64());
+        match error {
+            None => self.succeeded.fetch_add(1, Ordering::Relaxed),
+            Some(code) => self.failed[code as usize].fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
+    /// Counts a document that never became complete.
+    pub(super) fn cut(&self, code: ErrorCode) {
+        self.failed[code as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn opened(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that was refused.
+    pub(super) fn turned_away(&self, bound: Bound) {
+        self.refused[bound as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// From a look-up in a small inventory (tens of microseconds) to a reset that waits for its deadline.
+const DURATION_BUCKETS: [f64; 12] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];

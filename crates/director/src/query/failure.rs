@@ -1,0 +1,139 @@
+//! Why a document, or a connection, gets an error: the texts and their codes.
+
+use udp_director_core::{IssueError, QueryError, Refusal};
+use udp_director_wire::{ErrorAnswer, ErrorCode, RequestError};
+
+use super::catalog::NotListed;
+use super::counters::Bound;
+use super::frame::{MAX_DOCUMENT_BYTES, TooLarge};
+
+/// What an error answer says.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The document cannot be read.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// What is asked for is not in the catalog.
+    #[error(transparent)]
+    NotListed(#[from] NotListed),
+    /// A selector cannot be compiled.
+    #[error("Invalid query: {0}")]
+    Query(#[from] QueryError),
+    /// Someone asks in the name of another IP.
+    #[error("Forbidden: clientIp is not the IP that asks")]
+    ForeignClientIp,
+    /// No backend is what is asked for.
+    #[error("No matching resources found")]
+    NoMatch,
+    /// No token can be given out.
+    #[error("Overloaded: {0}")]
+    Issue(#[from] IssueError),
+    /// The data plane or the ledger refuses a session reset.
+    #[error("{}", reset_text(*.0))]
+    Reset(#[from] Refusal),
+    /// The document is too long.
+    #[error("Too large: a document has at most {MAX_DOCUMENT_BYTES} bytes")]
+    TooLarge,
+    /// The document did not become complete, or none came.
+    #[error("Timeout: no complete document arrived in time")]
+    Late,
+    /// No room for the connection.
+    #[error("Overloaded: too many connections; try again later")]
+    Connections(Bound),
+}
+
+impl Failure {
+    pub(super) fn code(&self) -> ErrorCode {
+        match self {
+            Failure::Request(error) => error.code(),
+            Failure::NotListed(error) => error.code(),
+            Failure::Query(_) => ErrorCode::InvalidQuery,
+            Failure::ForeignClientIp => ErrorCode::Forbidden,
+            Failure::NoMatch => ErrorCode::NoMatchingResources,
+            Failure::Issue(IssueError::Full) | Failure::Connections(_) => ErrorCode::Overloaded,
+            Failure::Reset(refusal) => reset_code(*refusal),
+            Failure::TooLarge => ErrorCode::TooLarge,
+            Failure::Late => ErrorCode::Timeout,
+        }
+    }
+
+    /// The answer, in a length that suits people whatever the client has sent.
+    pub(super) fn answer(&self) -> ErrorAnswer {
+        let mut error = self.to_string();
+        if let Some((end, _)) = error.char_indices().nth(MAX_TEXT_CHARS) {
+            error.truncate(end);
+            error.push('…');
+        }
+        ErrorAnswer { error, code: self.code() }
+    }
+}
+
+impl From<TooLarge> for Failure {
+    fn from(TooLarge: TooLarge) -> Failure {
+        Failure::TooLarge
+    }
+}
+
+fn reset_text(refusal: Refusal) -> String {
+    match reset_code(refusal) {
+        ErrorCode::InvalidToken => "Invalid or expired token".to_owned(),
+        ErrorCode::BackendUnreachable => {
+            format!("Backend unreachable: {refusal}; the session stays where it is")
+        }
+        _ => format!("Overloaded: {refusal}; try again later"),
+    }
+}
+
+fn reset_code(refusal: Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::UnknownToken
+        | Refusal::ExpiredToken
+        | Refusal::UsedToken
+        | Refusal::WrongClient
+        | Refusal::NoSession
+        | Refusal::UnknownOpcode => ErrorCode::InvalidToken,
+        Refusal::BackendGone | Refusal::BackendUnreachable | Refusal::NoPort | Refusal::NoDefaultBackend => {
+            ErrorCode::BackendUnreachable
+        }
+        Refusal::ListenerDraining
+        | Refusal::SessionLimit
+        | Refusal::ConnectionLimit
+        | Refusal::NoUpstream
+        | Refusal::WorkerBusy => ErrorCode::Overloaded,
+    }
+}
+
+const MAX_TEXT_CHARS: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_the_seed_system_stay() {
+        for (failure, text) in [
+            (Failure::NoMatch, "No matching resources found"),
+            (NotListed::Unknown("gs".into()).into(), "Unknown resource type: gs"),
+            (Refusal::ExpiredToken.into(), "Invalid or expired token"),
+        ] {
+            assert_eq!(failure.answer().error, text);
+        }
+    }
+
+    #[test]
+    fn refused_reset_says_whether_trying_again_makes_sense() {
+        for refusal in Refusal::ALL {
+            let answer = Failure::from(refusal).answer();
+            let overloaded = answer.code == ErrorCode::Overloaded;
+            assert_eq!(answer.error.ends_with("try again later"), overloaded, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_sent_is_not_repeated_at_any_length() {
+        let unknown = Failure::from(NotListed::Unknown("ü".repeat(60_000)));
+        let answer = unknown.answer().error;
+        assert!(answer.starts_with("Unknown resource type: üü") && answer.ends_with("ü…"));
+        assert_eq!(answer.chars().count(), MAX_TEXT_CHARS + 1);
+    }
+}

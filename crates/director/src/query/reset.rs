@@ -1,0 +1,96 @@
+//! Session resets over the query port: checked here, carried out by the data plane.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+use udp_director_core::{Located, Refusal, SharedLedger};
+use udp_director_dataplane::Clock;
+use udp_director_wire::{ResetAnswer, SessionReset, Token};
+
+/// A session that is to be moved, as the query server asks it of the data plane.
+#[derive(Debug)]
+pub struct Migration {
+    /// The session. [`Ledger::admit_reset`](udp_director_core::Ledger::admit_reset) has let it through.
+    pub session: Located,
+    /// The token to move to.
+    pub token: Token,
+    /// Takes the outcome. Closed when nobody waits for it any more; then there is no use in moving.
+    pub done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Carries out session resets.
+#[derive(Debug)]
+pub(super) struct Resets {
+    pub(super) ledger: Arc<SharedLedger>,
+    pub(super) clock: Clock,
+    pub(super) migrations: mpsc::Sender<Migration>,
+    pub(super) deadline: Duration,
+}
+
+impl Resets {
+    /// Moves what the session's token names on every listener, all at once. A listener on which the
+    /// new backend has no port is passed over.
+    ///
+    /// # Errors
+    /// Says why nothing has moved.
+    pub(super) async fn reset(&self, reset: &SessionReset, peer: IpAddr) -> Result<ResetAnswer, Refusal> {
+        let now = self.clock.now();
+        let running = self.ledger.lock().admit_reset(&reset.session, &reset.token, peer, now)?;
+        let asked: Vec<_> = running.into_iter().map(|session| self.ask(session, reset.token)).collect();
+        let until = Instant::now() + self.deadline;
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for outcome in asked {
+            outcomes.push(arrived(outcome, until).await);
+        }
+        sum_up(&outcomes)
+    }
+
+    /// Where the outcome will arrive. The receiver of a migration that the data plane has no room
+    /// for is closed.
+    fn ask(&self, session: Located, token: Token) -> oneshot::Receiver<Result<(), Refusal>> {
+        let (done, outcome) = oneshot::channel();
+        // What is not taken is dropped, and `done` with it: that closes the receiver.
+        let _ = self.migrations.try_send(Migration { session, token, done });
+        outcome
+    }
+}
+
+/// What is not taken, not answered, or not answered in time has failed for want of capacity.
+async fn arrived(outcome: oneshot::Receiver<Result<(), Refusal>>, until: Instant) -> Result<(), Refusal> {
+    match timeout_at(until, outcome).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) | Err(_) => Err(Refusal::WorkerBusy),
+    }
+}
+
+fn sum_up(outcomes: &[Result<(), Refusal>]) -> Result<ResetAnswer, Refusal> {
+    let migrated = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    if migrated > 0 {
+        return Ok(ResetAnswer { migrated });
+    }
+    let refusals = || outcomes.iter().filter_map(|outcome| outcome.err());
+    let weightiest = refusals().find(|refusal| *refusal != Refusal::NoPort);
+    Err(weightiest.or_else(|| refusals().next()).unwrap_or(Refusal::NoSession))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listener_without_a_port_counts_only_when_nothing_has_moved() {
+        use Refusal::{NoPort, UsedToken};
+        for (outcomes, answer) in [
+            (&[Ok(()), Ok(())][..], Ok(2)),
+            (&[Err(NoPort), Ok(())], Ok(1)),
+            (&[Err(UsedToken), Ok(())], Ok(1)),
+            (&[Err(NoPort), Err(NoPort)], Err(NoPort)),
+            (&[Err(NoPort), Err(UsedToken)], Err(UsedToken)),
+        ] {
+            assert_eq!(sum_up(outcomes).map(|answer| answer.migrated), answer, "{outcomes:?}");
+        }
+    }
+}
