@@ -270,7 +270,9 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1024), extend("items" = {"type": "string", "format": Form::DnsLabel}))]
     pub namespaces: Vec<String>,
-    /// Where the address stands, such as `status.podIP`. Needed unless a Service stands for the object.
+    /// Where the address stands, such as `status.podIP`: a JSONPath (RFC 9535) without the leading `$.`.
+    /// May be left out for Pods (`status.podIP`), for Agones GameServers (the `PodIP` of
+    /// `status.addresses`, else `status.address`), and where a Service stands for the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = Form::FieldPath))]
     pub address_path: Option<String>,
@@ -282,7 +284,8 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub port_name: Option<String>,
-    /// The port at that path serves the first data port of each protocol.
+    /// The port at that path, such as `status.ports[0].port`, serves the first data port of each
+    /// protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = Form::FieldPath))]
     pub port_path: Option<String>,

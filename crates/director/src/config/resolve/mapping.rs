@@ -55,14 +55,17 @@ impl Resolver<'_> {
     fn check_address(&mut self, written: &ResourceMapping, key: &str) {
         let by_service =
             written.service_selector_label.is_some() || written.service_target_port_name.is_some();
+        let known = KNOWN_ADDRESSES.contains(&(&*written.group, &*written.resource));
         match &written.address_path {
             Some(_) if by_service => {
                 self.refuse(&format!("{key}.addressPath"), "the address comes from the Service already");
             }
-            None if !by_service => self.refuse(key, "needs \"addressPath\", or \"serviceSelectorLabel\""),
+            None if !by_service && !known => {
+                self.refuse(key, "needs \"addressPath\", or \"serviceSelectorLabel\"");
+            }
             _ => {}
         }
-        if written.address_type.is_some() && written.address_path.is_none() {
+        if written.address_type.is_some() && written.address_path.is_none() && (by_service || !known) {
             self.refuse(&format!("{key}.addressType"), "needs \"addressPath\", where the list stands");
         }
     }
@@ -138,3 +141,6 @@ impl Resolver<'_> {
         conditions
     }
 }
+
+/// The kinds whose address is found without an `addressPath`, by group and resource.
+const KNOWN_ADDRESSES: [(&str, &str); 2] = [("", "pods"), ("agones.dev", "gameservers")];

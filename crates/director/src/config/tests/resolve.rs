@@ -136,7 +136,6 @@ fn mapping_that_says_too_little_or_too_much_is_refused() {
             "addressPath: a",
             "needs one of \"portName\", \"portPath\", \"ports\" and \"serviceTargetPortName\"",
         ),
-        ("portName: a", "needs \"addressPath\", or \"serviceSelectorLabel\""),
         (
             "addressPath: a, portName: a, portPath: b",
             "takes only one of \"portName\", \"portPath\", \"ports\" and \"serviceTargetPortName\"",
@@ -175,6 +174,20 @@ fn mapping_that_says_too_little_or_too_much_is_refused() {
         let key = key.strip_prefix('.').map_or_else(String::new, |key| format!("{key}: "));
         assert_eq!(format!("{key}{}", problem.text), error, "{written}");
         assert_eq!(problem.place.expect("a place").line, 5);
+    }
+}
+
+#[test]
+fn address_path_may_be_left_out_for_the_kinds_whose_address_is_known() {
+    for (group, resource, error) in [
+        ("''", "pods", None),
+        ("agones.dev", "gameservers", None),
+        ("''", "services", Some("needs \"addressPath\", or \"serviceSelectorLabel\"")),
+        ("example.com", "gameservers", Some("needs \"addressPath\", or \"serviceSelectorLabel\"")),
+    ] {
+        let written = format!("group: {group}, version: v1, resource: {resource}, portName: game");
+        let problems = problems(&LEAST.replace(PODS, &written));
+        assert_eq!(problems.first().map(|problem| &*problem.text), error, "{written}");
     }
 }
 
