@@ -35,6 +35,32 @@ fn the_least_configuration_has_every_default() {
 }
 
 #[test]
+fn configuration_of_the_original_needs_an_inventory_and_nothing_else() {
+    let original = "\
+queryPort: 9000
+dataPort: 7777
+tokenTtlSeconds: 45
+sessionTimeoutSeconds: 600
+controlPacketMagicBytes: \"FFFFFFFF5245534554\"
+loadBalancing: {type: labelArithmetic, currentLabel: users, maxLabel: capacity, overlap: 2}
+defaultEndpoint:
+  resourceType: gameserver
+  namespace: games
+  labelSelector: {agones.dev/fleet: arena}
+  annotationSelector: {region: north}
+  statusQuery: {jsonPath: status.state, expectedValues: [Ready, Allocated]}
+resourceQueryMapping:
+  gameserver: {group: agones.dev, version: v1, resource: gameservers, addressPath: status.address, portName: default}
+  match: {group: example.com, version: v1, resource: matches, serviceSelectorLabel: match, serviceTargetPortName: udp}
+";
+    let missing = errors(original);
+    assert!(missing.starts_with("config.yaml:1:1: the key \"inventory\" is missing. "), "{missing}");
+    let config = config(&format!("{original}inventory: {{file: objects.yaml}}"));
+    assert_eq!(config.token_ttl, Duration::from_secs(45));
+    assert_eq!(config.mappings.len(), 2);
+}
+
+#[test]
 fn inventory_file_begins_at_the_directory_of_the_configuration() {
     for (path, file, found) in [
         ("config.yaml", "o.yaml", "o.yaml"),
