@@ -1,7 +1,30 @@
 //! Resources to backends: objects as Kubernetes writes them, by resource mapping, into core's
 //! inventory snapshots. The source so far is a static file.
+//!
+//! ```text
+//! text --> read_objects --objects--> backends --specs--> Inventory::next
+//!                                                  ^
+//!                                      mappings, allowed targets
+//! ```
+//! All are pure functions. What an object says is not trusted: a wrong type or a
+//! forbidden address refuses that object, with a reason, and no other.
 #![forbid(unsafe_code)]
 
+mod address;
+mod backends;
 mod mapping;
+mod object;
+mod objects;
+mod ports;
+mod ready;
+mod reason;
+mod rules;
+mod service;
+mod snapshot;
+mod targets;
 
-pub use mapping::{Condition, Mapping, PortSource, PortsSource, ServiceSource};
+pub use backends::backends;
+pub use mapping::{Condition, Mapping, MappingError, PortSource, PortsSource, ServiceSource};
+pub use objects::{ObjectsError, read_objects};
+pub use snapshot::snapshot;
+pub use targets::Targets;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use udp_director_core::PathError;
 
 /// How one resource type is found and read.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,13 +18,18 @@ pub struct Mapping {
     pub resource: String,
     /// Which namespaces are watched and may be asked for; empty means every one.
     pub namespaces: Vec<String>,
-    /// Where the address stands, such as `status.podIP`.
+    /// Where the address stands, such as `status.podIP`: a JSONPath (RFC 9535) whose leading `$.` may
+    /// be left out. It leads to a text, a list of `{type, address}`, of `{ip}` or of texts. `None` is
+    /// enough for Pods (`status.podIP`) and GameServers (`status.addresses` of type `PodIP`, else
+    /// `status.address`).
     pub address_path: Option<String>,
-    /// Which entry of a list of `{type, address}` is the address, such as `PodIP`.
+    /// Which entry of a list of `{type, address}` is the address, such as `PodIP`; `None` means the
+    /// first.
     pub address_type: Option<String>,
     /// Where the ports stand.
     pub ports: PortsSource,
-    /// Take address and port from a Service instead of from the object itself.
+    /// Take address and port from a Service instead of from the object itself. The backend then has
+    /// that one port, whatever `ports` says.
     pub service: Option<ServiceSource>,
     /// All of these must hold before the backend takes players.
     pub ready_when: Vec<Condition>,
@@ -43,7 +49,7 @@ pub enum PortsSource {
 pub enum PortSource {
     /// The port of that name, wherever the kind lists its ports.
     Name(String),
-    /// A path to the number, such as `status.port`.
+    /// A JSONPath to the number or to a text of digits, such as `status.port`.
     Path(String),
 }
 
@@ -52,7 +58,7 @@ pub enum PortSource {
 pub struct ServiceSource {
     /// The label of the Service that holds the object's name.
     pub selector_label: String,
-    /// The name of the Service port to use.
+    /// The name of the Service port to use, or of the Pod port that it leads to.
     pub target_port_name: String,
 }
 
@@ -63,4 +69,33 @@ pub struct Condition {
     pub json_path: String,
     /// The values of which the path must give one.
     pub expected: Vec<Value>,
+}
+
+/// What is wrong with a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MappingError {
+    /// The path to the address.
+    #[error("addressPath {path:?}: {error}")]
+    AddressPath {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        error: PathError,
+    },
+    /// The path to a port.
+    #[error("portPath {path:?}: {error}")]
+    PortPath {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        error: PathError,
+    },
+    /// The path of a condition.
+    #[error("readyWhen {path:?}: {error}")]
+    ReadyWhen {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        error: PathError,
+    },
 }

@@ -1,0 +1,126 @@
+//! An object as Kubernetes writes it, read with care: any field can be missing or of a wrong type.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use udp_director_core::ObjectRef;
+
+use crate::reason::Reason;
+
+/// An object and what tells it from others. What is missing or no text reads as the empty text.
+#[derive(Clone, Copy)]
+pub(crate) struct Object<'a> {
+    pub(crate) value: &'a Value,
+    pub(crate) api_version: &'a str,
+    pub(crate) kind: &'a str,
+    /// `default` where the object has none.
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn new(value: &'a Value) -> Object<'a> {
+        let metadata = &value["metadata"];
+        let namespace = match &metadata["namespace"] {
+            Value::Null => "default",
+            namespace => text(namespace),
+        };
+        Object {
+            value,
+            api_version: text(&value["apiVersion"]),
+            kind: text(&value["kind"]),
+            namespace,
+            name: text(&metadata["name"]),
+        }
+    }
+
+    pub(crate) fn to_ref(self) -> ObjectRef {
+        ObjectRef { kind: self.kind.into(), namespace: self.namespace.into(), name: self.name.into() }
+    }
+
+    /// Refuses an object that cannot be told from others.
+    pub(crate) fn check_names(self) -> Result<(), Reason> {
+        for (field, value) in [("metadata.name", self.name), ("metadata.namespace", self.namespace)] {
+            if value.is_empty() {
+                return Err(Reason::NotAText(field));
+            }
+        }
+        Ok(())
+    }
+
+    /// The UID; for an object that nobody created in a cluster, a text that stands for it and no UID
+    /// can equal.
+    pub(crate) fn uid(self) -> String {
+        match text(&self.value["metadata"]["uid"]) {
+            "" => format!("{}/{}/{}", self.kind, self.namespace, self.name),
+            uid => uid.to_owned(),
+        }
+    }
+
+    pub(crate) fn is_pod(self) -> bool {
+        self.api_version == "v1" && self.kind == "Pod"
+    }
+
+    pub(crate) fn is_game_server(self) -> bool {
+        self.api_version.starts_with("agones.dev/") && self.kind == "GameServer"
+    }
+
+    pub(crate) fn label(self, key: &str) -> &'a str {
+        text(&self.value["metadata"]["labels"][key])
+    }
+
+    pub(crate) fn annotation(self, key: &str) -> &'a str {
+        text(&self.value["metadata"]["annotations"][key])
+    }
+
+    pub(crate) fn labels(self) -> Result<BTreeMap<String, String>, Reason> {
+        texts(&self.value["metadata"]["labels"], "metadata.labels")
+    }
+
+    /// All annotations but the one that holds the object's whole `spec`, environment variables
+    /// included.
+    pub(crate) fn annotations(self) -> Result<BTreeMap<String, String>, Reason> {
+        let mut annotations = texts(&self.value["metadata"]["annotations"], "metadata.annotations")?;
+        annotations.remove(LAST_APPLIED);
+        Ok(annotations)
+    }
+
+    /// What a status query sees.
+    pub(crate) fn view(
+        self,
+        labels: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+    ) -> Value {
+        json!({
+            "apiVersion": self.api_version,
+            "kind": self.kind,
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "labels": labels,
+                "annotations": annotations,
+            },
+            "status": self.value["status"],
+        })
+    }
+}
+
+/// The text of a value; empty where it is none.
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn texts(value: &Value, field: &'static str) -> Result<BTreeMap<String, String>, Reason> {
+    let object = match value {
+        Value::Null => return Ok(BTreeMap::new()),
+        Value::Object(object) => object,
+        _ => return Err(Reason::NotTexts(field)),
+    };
+    let pair = |(key, value): (&String, &Value)| match value {
+        Value::String(value) => Ok((key.clone(), value.clone())),
+        _ => Err(Reason::NotAQuotedText { field, key: key.clone() }),
+    };
+    object.iter().map(pair).collect()
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
