@@ -2,11 +2,11 @@
 //! inventory snapshots. The source so far is a static file.
 //!
 //! ```text
-//! text --> read_objects --objects--> backends --specs--> Inventory::next
+//! FileWatch --text--> read_objects --objects--> backends --specs--> Inventory::next
 //!                                                  ^
 //!                                      mappings, allowed targets
 //! ```
-//! All are pure functions. What an object says is not trusted: a wrong type or a
+//! All but [`FileWatch`] are pure functions. What an object says is not trusted: a wrong type or a
 //! forbidden address refuses that object, with a reason, and no other.
 #![forbid(unsafe_code)]
 
@@ -22,9 +22,11 @@ mod rules;
 mod service;
 mod snapshot;
 mod targets;
+mod watch;
 
 pub use backends::backends;
 pub use mapping::{Condition, Mapping, MappingError, PortSource, PortsSource, ServiceSource};
 pub use objects::{ObjectsError, read_objects};
 pub use snapshot::snapshot;
 pub use targets::Targets;
+pub use watch::FileWatch;
