@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
@@ -47,7 +47,8 @@ struct Handle {
     counters: Arc<Counters>,
     heartbeat: Arc<AtomicU64>,
     sizes: Arc<[AtomicU64; 2]>,
-    thread: JoinHandle<io::Result<()>>,
+    /// `None` once it has been waited for. Held to look at it or to take it.
+    thread: Mutex<Option<JoinHandle<io::Result<()>>>>,
 }
 
 impl Workers {
@@ -179,19 +180,26 @@ impl Workers {
 
     /// Whether a thread has ended though nobody told it to.
     pub fn has_failed(&self) -> bool {
-        self.workers.iter().any(|worker| worker.thread.is_finished())
+        self.workers.iter().any(|worker| worker.lock_thread().as_ref().is_some_and(JoinHandle::is_finished))
     }
 
     /// Ends all threads and waits for them.
     ///
     /// # Errors
     /// What ended a worker before, if something did.
-    pub fn stop(self) -> io::Result<()> {
+    pub fn stop(&self) -> io::Result<()> {
         self.tell_all(|| Order::Stop);
-        self.workers.into_iter().try_for_each(|worker| match worker.thread.join() {
+        let threads = self.workers.iter().filter_map(|worker| worker.lock_thread().take());
+        threads.map(|thread| thread.join()).try_for_each(|ended| match ended {
             Ok(outcome) => outcome,
             Err(_) => Err(io::Error::other("a worker panicked")),
         })
+    }
+}
+
+impl Handle {
+    fn lock_thread(&self) -> MutexGuard<'_, Option<JoinHandle<io::Result<()>>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,5 +210,5 @@ fn start_thread(setup: Setup) -> io::Result<Handle> {
     let sizes = Arc::clone(&setup.sizes);
     let name = format!("worker-{}", setup.id.0);
     let thread = std::thread::Builder::new().name(name).spawn(move || Worker::new(setup)?.run())?;
-    Ok(Handle { mailbox, counters, heartbeat, sizes, thread })
+    Ok(Handle { mailbox, counters, heartbeat, sizes, thread: Mutex::new(Some(thread)) })
 }

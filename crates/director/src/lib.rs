@@ -3,3 +3,8 @@
 
 pub mod config;
 pub mod query;
+pub mod demo;
+pub mod process;
+mod control;
+mod ports;
+mod rules;

@@ -1,0 +1,230 @@
+//! The subcommands, and the exit codes that scripts use: 0 for success, 2 for bad usage or a bad
+//! configuration, 1 for a failure at run time.
+
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+use udp_director_director::config::{Config, ConfigErrors, json_schema};
+use udp_director_director::demo::{Demo, DemoArgs};
+use udp_director_director::process::{Director, StartError};
+
+/// How long `query` waits for the director.
+const QUERY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Routes game clients to game servers: query for one, connect by token, move while playing.
+#[derive(Debug, Parser)]
+#[command(name = "udp-director", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// What is logged: error, warn, info, debug, or a filter such as `info,udp_director_dataplane=debug`.
+    #[arg(long, global = true, default_value = "info", env = "UDP_DIRECTOR_LOG")]
+    log: String,
+    /// How it is logged, to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the director until SIGTERM or SIGINT.
+    Serve {
+        /// The configuration file; it is watched and reloaded.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Plays a whole game on this machine, with two game servers and eight players, and shows it.
+    Demo(DemoArgs),
+    /// Checks a configuration file.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Prints the JSON Schema of the configuration.
+    Schema,
+    /// Sends one document to the query port and prints the answer.
+    Query {
+        /// The document, such as '{"resourceType": "gameserver"}'; `-` reads standard input.
+        document: String,
+        /// The director's query port.
+        #[arg(long, default_value = "127.0.0.1:9000", value_name = "HOST:PORT")]
+        server: String,
+    },
+}
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The command line is wrong, or help was asked for.
+    Usage(clap::Error),
+    /// The configuration, or what it names, is wrong.
+    Config(String),
+    /// Something failed at run time.
+    Run(anyhow::Error),
+    /// The outcome has been printed and is no success.
+    Shown,
+}
+
+impl Failure {
+    /// Tells the user, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Failure::Usage(error) => {
+                // Help and version go to standard output; whether that is open is not our affair.
+                let _ = error.print();
+                ExitCode::from(error.exit_code() as u8)
+            }
+            Failure::Config(text) => {
+                eprintln!("{text}");
+                ExitCode::from(2)
+            }
+            Failure::Run(error) => {
+                eprintln!("udp-director: {error:#}");
+                ExitCode::from(1)
+            }
+            Failure::Shown => ExitCode::from(1),
+        }
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Failure {
+        Failure::Config(errors.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Failure {
+        match error {
+            StartError::Inventory(error) => Failure::Config(format!("{error:#}")),
+            StartError::Run(error) => Failure::Run(error),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::Run(error)
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve { config } => {
+            log_to_stderr(&cli.log)?;
+            runtime()?.block_on(serve(config))
+        }
+        Command::Demo(args) => runtime()?.block_on(demo(args)),
+        Command::Check { file } => check(&file),
+        Command::Schema => print(&serde_json::to_string_pretty(&json_schema()).map_err(anyhow::Error::from)?),
+        Command::Query { document, server } => runtime()?.block_on(query(&document, &server)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.context("the runtime cannot start").map_err(Failure::Run)
+}
+
+fn log_to_stderr(args: &LogArgs) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&args.log)
+        .map_err(|error| Failure::Config(format!("--log {:?}: {error}", args.log)))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match args.log_format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    Ok(())
+}
+
+async fn serve(file: PathBuf) -> Result<(), Failure> {
+    let config = Config::read(&file)?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let director = Director::start(config, Some(file)).await?;
+    let reason = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("SIGINT"),
+        failure = director.failed() => Err(failure),
+    };
+    match reason {
+        Ok(signal) => {
+            info!(signal, "stopping");
+            director.stop().await.map_err(Failure::Run)
+        }
+        Err(failure) => Err(Failure::Run(failure)),
+    }
+}
+
+async fn demo(args: DemoArgs) -> Result<(), Failure> {
+    let demo = Demo::prepare(args)?;
+    let config = Config::read(demo.config_file())?;
+    let director = Director::start(config, Some(demo.config_file().to_owned())).await?;
+    let passed = demo.run(director.bound().query, &mut io::stdout()).await;
+    director.stop().await?;
+    if passed? { Ok(()) } else { Err(Failure::Shown) }
+}
+
+fn check(file: &std::path::Path) -> Result<(), Failure> {
+    Config::read(file)?;
+    print(&format!("{}: ok", file.display()))
+}
+
+/// Prints a line; a reader that has gone is no failure.
+fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Run(error.into())),
+        _ => Ok(()),
+    }
+}
+
+async fn query(document: &str, server: &str) -> Result<(), Failure> {
+    let mut text = document.to_owned();
+    if document == "-" {
+        text.clear();
+        io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    }
+    let answer = timeout(QUERY_DEADLINE, ask(&text, server))
+        .await
+        .map_err(|_| anyhow::anyhow!("{server} has not answered within {} s", QUERY_DEADLINE.as_secs()))??;
+    print(answer.trim_end())?;
+    let failed = serde_json::from_str::<serde_json::Value>(&answer)
+        .map_or(true, |answer| answer.get("error").is_some());
+    if failed { Err(Failure::Shown) } else { Ok(()) }
+}
+
+async fn ask(document: &str, server: &str) -> anyhow::Result<String> {
+    let mut stream =
+        TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
+    stream.write_all(document.trim().as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    anyhow::ensure!(!answer.is_empty(), "{server} closed the connection without an answer");
+    Ok(answer)
+}

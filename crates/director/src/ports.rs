@@ -1,0 +1,212 @@
+//! The data ports: bound, served, and drained when a reload takes them away.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context;
+use socket2::{Domain, Socket, Type};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use udp_director_core::{Listener, ListenerId, Protocol, SharedLedger};
+use udp_director_dataplane::Workers;
+use udp_director_dataplane::tcp::Streams;
+
+use crate::config::DataPort;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Every data port that is open.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    bind: IpAddr,
+    workers: Arc<Workers>,
+    streams: Arc<Streams>,
+    ledger: Arc<SharedLedger>,
+    open: Vec<OpenPort>,
+    next_id: u16,
+}
+
+/// A data port that is open.
+#[derive(Debug)]
+struct OpenPort {
+    id: ListenerId,
+    /// As configured: the port is 0 where any would do.
+    wanted: DataPort,
+    bound: SocketAddr,
+    /// Stops the accepting of TCP connections.
+    stop: CancellationToken,
+    /// It takes no new sessions, and closes with its last one.
+    draining: bool,
+}
+
+impl OpenPort {
+    /// Whether this port can serve what is wanted without being bound anew: under any name, but
+    /// where any port would do the name is all that tells which is meant.
+    fn serves(&self, wanted: &DataPort) -> bool {
+        let accepts = !self.draining || self.wanted.protocol == Protocol::Udp;
+        let same = (self.wanted.protocol, self.wanted.port) == (wanted.protocol, wanted.port);
+        accepts && same && (wanted.port != 0 || self.wanted.name == wanted.name)
+    }
+}
+
+/// Ports that have been bound for a reload which is yet to be decided on.
+#[derive(Debug)]
+pub(crate) struct Change {
+    keep: Vec<(ListenerId, DataPort)>,
+    new: Vec<OpenPort>,
+}
+
+impl Ports {
+    /// No port yet.
+    pub(crate) fn new(
+        bind: IpAddr,
+        workers: Arc<Workers>,
+        streams: Arc<Streams>,
+        ledger: Arc<SharedLedger>,
+    ) -> Ports {
+        Ports { bind, workers, streams, ledger, open: Vec::new(), next_id: 0 }
+    }
+
+    /// Binds what is wanted and not open yet; what is open stays as it is.
+    ///
+    /// # Errors
+    /// A port that cannot be bound, by name; nothing has changed then.
+    pub(crate) fn prepare(&mut self, wanted: &[DataPort]) -> anyhow::Result<Change> {
+        let mut change = Change { keep: Vec::new(), new: Vec::new() };
+        for port in wanted {
+            if let Some(open) = self.open.iter().find(|open| open.serves(port)) {
+                change.keep.push((open.id, port.clone()));
+                continue;
+            }
+            match self.bind(port) {
+                Ok(open) => change.new.push(open),
+                Err(error) => {
+                    change.new.iter().for_each(|open| self.close(open));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(change)
+    }
+
+    /// Takes a prepared change over: what is no longer wanted begins to drain.
+    pub(crate) fn commit(&mut self, change: Change) {
+        for open in &mut self.open {
+            let kept = change.keep.iter().find(|(id, _)| *id == open.id);
+            let drains = kept.is_none();
+            if drains && !open.draining {
+                info!(listener = %open.wanted.name, "listener drains");
+                open.stop.cancel();
+            }
+            if let Some((_, wanted)) = kept {
+                open.wanted = wanted.clone();
+            }
+            open.draining = drains;
+        }
+        for open in &change.new {
+            info!(listener = %open.wanted.name, protocol = ?open.wanted.protocol, address = %open.bound, "listener open");
+        }
+        self.open.extend(change.new);
+    }
+
+    /// Closes the draining ports on which no session is left.
+    pub(crate) fn close_drained(&mut self) {
+        let (ledger, workers) = (&self.ledger, &self.workers);
+        self.open.retain(|open| {
+            let done = open.draining && ledger.lock().sessions_on(open.id) == 0;
+            if done {
+                info!(listener = %open.wanted.name, "listener closed");
+                workers.unlisten(open.id);
+            }
+            !done
+        });
+    }
+
+    /// The listeners that take new sessions, in the order of the configuration.
+    pub(crate) fn listeners(&self, wanted: &[DataPort]) -> Vec<Listener> {
+        let listener = |(position, port): (usize, &DataPort)| {
+            let open = self.open.iter().find(|open| !open.draining && open.serves(port))?;
+            Some(Listener {
+                id: open.id,
+                name: Arc::clone(&port.name),
+                protocol: port.protocol,
+                port: open.bound.port(),
+                first_of_protocol: wanted[..position].iter().all(|earlier| earlier.protocol != port.protocol),
+                proxy_protocol: port.proxy_protocol,
+            })
+        };
+        wanted.iter().enumerate().filter_map(listener).collect()
+    }
+
+    /// What is bound: name, protocol and address of each port that takes new sessions.
+    pub(crate) fn bound(&self) -> Vec<(Arc<str>, Protocol, SocketAddr)> {
+        let taking = self.open.iter().filter(|open| !open.draining);
+        taking.map(|open| (Arc::clone(&open.wanted.name), open.wanted.protocol, open.bound)).collect()
+    }
+
+    fn bind(&mut self, port: &DataPort) -> anyhow::Result<OpenPort> {
+        let id = ListenerId(self.next_id);
+        let next =
+            self.next_id.checked_add(1).context("65,535 listeners have been opened; restart to go on")?;
+        let addr = SocketAddr::new(self.bind, port.port);
+        let stop = CancellationToken::new();
+        let bound = match port.protocol {
+            Protocol::Udp => self.workers.listen(id, addr),
+            Protocol::Tcp => self.accept(id, addr, &stop),
+        };
+        let bound = bound.with_context(|| {
+            format!("data port {:?}: cannot listen on {}", port.name, describe(port.protocol, addr))
+        })?;
+        self.next_id = next;
+        Ok(OpenPort { id, wanted: port.clone(), bound, stop, draining: false })
+    }
+
+    fn accept(&self, id: ListenerId, addr: SocketAddr, stop: &CancellationToken) -> io::Result<SocketAddr> {
+        let listener = tcp_listener(addr)?;
+        let bound = listener.local_addr()?;
+        tokio::spawn(Arc::clone(&self.streams).serve(listener, id, stop.clone()));
+        Ok(bound)
+    }
+
+    fn close(&self, open: &OpenPort) {
+        open.stop.cancel();
+        if open.wanted.protocol == Protocol::Udp {
+            self.workers.unlisten(open.id);
+        }
+    }
+}
+
+/// Names an address as people write it.
+pub(crate) fn describe(protocol: Protocol, addr: SocketAddr) -> String {
+    let protocol = match protocol {
+        Protocol::Udp => "UDP",
+        Protocol::Tcp => "TCP",
+    };
+    format!("{protocol} {addr}")
+}
+
+/// Binds a TCP listener; on `[::]` for both families.
+pub(crate) fn tcp_listener(addr: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}
+
+/// The address to listen on: where the host has no IPv6 at all, `::` means every IPv4 address.
+pub(crate) fn usable(bind: IpAddr) -> IpAddr {
+    let unsupported = |error: &io::Error| error.raw_os_error() == Some(97); // EAFNOSUPPORT
+    match Socket::new(Domain::IPV6, Type::DGRAM, None) {
+        Err(error) if bind.is_ipv6() && bind.is_unspecified() && unsupported(&error) => {
+            info!("this host has no IPv6; listening on 0.0.0.0");
+            IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)
+        }
+        _ => bind,
+    }
+}

@@ -1,0 +1,245 @@
+//! The process: everything bound and started in one place, and stopped in one place.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::interval;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use udp_director_core::{Counters, Inventory, Place, Protocol, SharedLedger};
+use udp_director_dataplane::tcp::Streams;
+use udp_director_dataplane::{Clock, Workers, WorkersOptions, raise_descriptor_limit};
+use udp_director_inventory::{FileWatch, read_objects};
+
+use crate::config::{Config, InventorySource};
+use crate::control::{Control, ControlStatus, Files};
+use crate::ports::{Ports, describe, tcp_listener, usable};
+use crate::query::{self, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
+use crate::rules;
+
+/// Session resets that may be under way at once.
+const MIGRATIONS: usize = 1024;
+
+/// Descriptors that are never given to upstream sockets: for queries, TCP and files.
+const RESERVED_DESCRIPTORS: u64 = 8192;
+
+/// A director that runs.
+#[derive(Debug)]
+pub struct Director {
+    bound: Bound,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    workers: Arc<Workers>,
+}
+
+/// Where a director listens.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The query port.
+    pub query: SocketAddr,
+    /// The admin port.
+    pub admin: SocketAddr,
+    /// The data ports, by name.
+    pub data: Vec<(Arc<str>, Protocol, SocketAddr)>,
+}
+
+/// Why a director does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What the configuration names as inventory cannot be used.
+    #[error("{0:#}")]
+    Inventory(anyhow::Error),
+    /// A port is taken, or the system refuses something else.
+    #[error("{0:#}")]
+    Run(#[from] anyhow::Error),
+}
+
+impl Director {
+    /// Binds every port and starts everything; when it returns, clients are served. With
+    /// `config_file`, that file is watched for new configurations.
+    ///
+    /// # Errors
+    /// Names the port that is taken, or what is wrong with the inventory.
+    pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Director, StartError> {
+        let descriptors = raise_descriptor_limit().context("the limit of open descriptors")?;
+        let InventorySource::File(inventory_file) = &config.inventory;
+        let mut inventory = FileWatch::new(inventory_file);
+        let text = read_inventory(&mut inventory)
+            .with_context(|| format!("inventory file {}", inventory_file.display()))
+            .map_err(StartError::Inventory)?;
+        let files = Files { config: config_file.as_ref().map(FileWatch::new), inventory };
+        let parts = Parts::new(&config, descriptors)?;
+        Ok(parts.start(config, config_file, text, files)?)
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Returns when a worker has ended by itself, which must not happen: better a restart than a
+    /// director that serves some players only.
+    pub async fn failed(&self) -> anyhow::Error {
+        let mut look = interval(Duration::from_millis(500));
+        loop {
+            look.tick().await;
+            if self.workers.has_failed() {
+                return anyhow::anyhow!("a worker thread has ended");
+            }
+        }
+    }
+
+    /// Stops everything: ports close, sessions end.
+    ///
+    /// # Errors
+    /// A worker that had failed.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.context("a task panicked")?;
+        }
+        self.workers.stop().context("a worker failed")
+    }
+}
+
+/// What a director is made of, before it has ports.
+struct Parts {
+    clock: Clock,
+    ledger: Arc<SharedLedger>,
+    workers: Arc<Workers>,
+    streams: Arc<Streams>,
+    stream_counters: Arc<Counters>,
+    bind: IpAddr,
+}
+
+impl Parts {
+    fn new(config: &Config, descriptors: u64) -> anyhow::Result<Parts> {
+        let clock = Clock::new();
+        let settings = Arc::new(rules::settings(config, Vec::new()));
+        let ledger = Arc::new(SharedLedger::new(settings, Arc::new(Inventory::default())));
+        let options = WorkersOptions {
+            count: rules::worker_count(config),
+            max_upstreams: (descriptors / 2).max(descriptors.saturating_sub(RESERVED_DESCRIPTORS)) as usize,
+            seed: rules::seed(),
+        };
+        let workers = Workers::start(&options, &ledger, clock).context("the workers cannot start")?;
+        let stream_counters = Arc::new(Counters::default());
+        let (of, connections) = (Arc::clone(&stream_counters), config.limits.tcp_connections);
+        let streams = Streams::new(Arc::clone(&ledger), of, clock, connections, rules::seed());
+        info!(workers = options.count, max_upstreams = options.max_upstreams, "workers started");
+        let bind = usable(config.bind_address);
+        Ok(Parts { clock, ledger, workers: Arc::new(workers), streams, stream_counters, bind })
+    }
+
+    /// Binds everything, and then begins to serve.
+    fn start(
+        self,
+        config: Config,
+        config_file: Option<PathBuf>,
+        text: String,
+        files: Files,
+    ) -> anyhow::Result<Director> {
+        let stop = CancellationToken::new();
+        let (query_socket, query) = self.listen("queryPort", config.query_port)?;
+        let (admin_socket, admin) = self.listen("adminPort", config.admin_port)?;
+        let status = Arc::new(ControlStatus::default());
+        let (catalog, catalogs) = watch::channel(Arc::default());
+        let limits = ConnectionLimits {
+            total: config.limits.query_connections,
+            per_source: config.limits.query_connections_per_source,
+        };
+        let ports = Ports::new(
+            self.bind,
+            Arc::clone(&self.workers),
+            Arc::clone(&self.streams),
+            Arc::clone(&self.ledger),
+        );
+        let mut control = Control {
+            config,
+            config_file,
+            objects: text,
+            ports,
+            ledger: Arc::clone(&self.ledger),
+            workers: Arc::clone(&self.workers),
+            streams: Arc::clone(&self.streams),
+            catalog,
+            clock: self.clock,
+            status: Arc::clone(&status),
+            closing: Vec::new(),
+        };
+        control.begin()?;
+        let bound = Bound { query, admin, data: control.ports.bound() };
+        let query_counters = Arc::new(QueryCounters::new());
+        let queries = QueryServer::new(query::Parts {
+            ledger: Arc::clone(&self.ledger),
+            clock: self.clock,
+            catalog: catalogs,
+            migrations: self.carry_migrations(),
+            counters: Arc::clone(&query_counters),
+            limits,
+            deadlines: Deadlines::DEFAULT,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));
+        self.serve_admin(&mut tasks, admin_socket, query_counters, status, stop.clone());
+        tasks.spawn(control.run(files, stop.clone()));
+        info!(query = %bound.query, admin = %bound.admin, "serving");
+        Ok(Director { bound, stop, tasks, workers: self.workers })
+    }
+
+    fn listen(&self, key: &str, port: u16) -> anyhow::Result<(TcpListener, SocketAddr)> {
+        let addr = SocketAddr::new(self.bind, port);
+        let listener = tcp_listener(addr)
+            .with_context(|| format!("{key}: cannot listen on {}", describe(Protocol::Tcp, addr)))?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    }
+
+    fn serve_admin(
+        &self,
+        tasks: &mut JoinSet<()>,
+        socket: TcpListener,
+        queries: Arc<QueryCounters>,
+        status: Arc<ControlStatus>,
+        stop: CancellationToken,
+    ) {
+        let _ = (tasks, socket, queries, status, stop, &self.stream_counters);
+    }
+
+    /// Carries out what session resets ask for, each on its own: one slow backend holds up no other.
+    fn carry_migrations(&self) -> mpsc::Sender<Migration> {
+        let (sender, mut migrations) = mpsc::channel::<Migration>(MIGRATIONS);
+        let (workers, streams) = (Arc::clone(&self.workers), Arc::clone(&self.streams));
+        tokio::spawn(async move {
+            while let Some(migration) = migrations.recv().await {
+                tokio::spawn(carry_out(migration, Arc::clone(&workers), Arc::clone(&streams)));
+            }
+        });
+        sender
+    }
+}
+
+async fn carry_out(migration: Migration, workers: Arc<Workers>, streams: Arc<Streams>) {
+    let Migration { session, token, done } = migration;
+    if done.is_closed() {
+        return;
+    }
+    let outcome = match session.place {
+        Place::Worker(_) => workers.migrate(session, token).await,
+        Place::Stream => streams.migrate(session.id, token).await,
+    };
+    // Who asked may have gone.
+    let _ = done.send(outcome);
+}
+
+fn read_inventory(file: &mut FileWatch) -> anyhow::Result<String> {
+    let text = file.read()?;
+    read_objects(&text)?;
+    Ok(text)
+}

@@ -1,0 +1,55 @@
+//! From the configuration to what the rules and the query server need.
+
+use std::sync::Arc;
+
+use udp_director_core::{Balancer, Limits, Listener, Settings};
+use udp_director_inventory::Mapping;
+use udp_director_wire::TokenForm;
+
+use crate::config::{Config, Workers};
+use crate::query::{Catalog, ResourceType};
+
+/// The settings of a configuration, with the listeners that are open.
+pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
+    Settings {
+        magic: config.magic,
+        token_form: TokenForm::Uuid,
+        token_ttl: config.token_ttl,
+        session_timeout: config.session_timeout,
+        migration_grace: config.migration_grace,
+        token_grace: config.token_grace,
+        has_default_endpoint: config.default_endpoint.is_some(),
+        limits: Limits {
+            max_sessions: config.limits.max_sessions,
+            max_pending_tokens: config.limits.max_pending_tokens,
+        },
+        listeners,
+    }
+}
+
+/// What may be asked for under a configuration.
+pub(crate) fn catalog(config: &Config) -> Catalog {
+    let listed = |mapping: &Mapping| {
+        let balancer = Arc::new(Balancer::new(config.strategy.clone()));
+        let listed = ResourceType { namespaces: mapping.namespaces.clone(), balancer };
+        (mapping.resource_type.to_string(), listed)
+    };
+    Catalog {
+        resource_types: config.mappings.iter().map(listed).collect(),
+        bind_client_ip: config.bind_client_ip,
+        expose_backend: config.expose_backend,
+    }
+}
+
+/// How many workers a configuration asks for.
+pub(crate) fn worker_count(config: &Config) -> usize {
+    match config.workers {
+        Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
+        Workers::Count(count) => count.into(),
+    }
+}
+
+/// A number that differs from start to start: it spreads players, no secret hangs on it.
+pub(crate) fn seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
