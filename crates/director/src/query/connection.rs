@@ -224,3 +224,26 @@ const PORTION_DOCUMENTS: usize = 64;
 
 /// How much of what is still coming is read before the connection is reset.
 const DRAINED_BYTES: u64 = 262_144;
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn idle_connection_keeps_little_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(addr).await.expect("a connection");
+        let mut connection = Connection::new(stream, addr.ip(), Deadlines::DEFAULT);
+        connection.framer.push(&[b' '; 70_000]);
+        connection.answers.reserve(70_000);
+        while connection.framer.next().is_ok_and(|document| document.is_some()) {}
+        let (_running, mut stopped) = watch::channel(());
+        let waiting = timeout(Duration::ZERO, connection.receive(&mut stopped)).await;
+        assert!(waiting.is_err(), "nothing comes");
+        assert!(connection.framer.capacity() + connection.answers.capacity() <= 2 * KEPT_BYTES);
+        assert!(size_of_val(&connection) + size_of_val(&connection.receive(&mut stopped)) <= 1_024);
+    }
+}

@@ -123,6 +123,12 @@ impl Framer {
         self.bytes.shrink_to(bytes);
     }
 
+    /// The memory held, in bytes.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn advance(&mut self, shape: Shape) -> Result<(), TooLarge> {
         let blank = self.shape == Shape::Blank && shape == Shape::Blank;
         self.shape = shape;

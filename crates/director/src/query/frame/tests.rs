@@ -63,7 +63,7 @@ fn blank_bytes_are_not_kept() {
     }
     assert_eq!(framer.pending(), Pending::Nothing);
     framer.shrink_to(0);
-    assert_eq!(framer.bytes.capacity(), 0);
+    assert_eq!(framer.capacity(), 0);
 }
 
 #[test]
