@@ -5,6 +5,8 @@ pub mod config;
 pub mod query;
 pub mod demo;
 pub mod process;
+mod admin;
 mod control;
+mod metrics;
 mod ports;
 mod rules;

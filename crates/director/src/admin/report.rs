@@ -1,0 +1,53 @@
+//! The state of inventory and configuration, in words.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use crate::metrics::Sources;
+
+/// A few lines for an operator who wonders why nothing happens.
+pub(super) struct Report<'a>(pub(super) &'a Sources);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.configuration(f)?;
+        self.inventory(f)
+    }
+}
+
+impl Report<'_> {
+    fn configuration(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let control = &self.0.control;
+        let generation = control.config_generation.load(Ordering::Relaxed);
+        let rejections = control.config_rejections.load(Ordering::Relaxed);
+        writeln!(f, "configuration: generation {generation}, {rejections} refused since the start")?;
+        let fault = control.config_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.as_str() {
+            "" => Ok(()),
+            fault => writeln!(f, "the file as it is now is refused: {fault}"),
+        }
+    }
+
+    fn inventory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let control = &self.0.control;
+        let generation = control.inventory_generation.load(Ordering::Relaxed);
+        let rejections = control.inventory_rejections.load(Ordering::Relaxed);
+        let age = self.0.inventory_age().as_secs();
+        let inventory = Arc::clone(self.0.ledger.lock().inventory());
+        let (backends, refused) = (inventory.backends().len(), inventory.refused());
+        writeln!(
+            f,
+            "inventory: generation {generation}, found current {age} s ago, {rejections} refused since the start"
+        )?;
+        writeln!(f, "backends: {backends}, objects that are none: {}", refused.len())?;
+        refused
+            .iter()
+            .take(MAX_REFUSED)
+            .try_for_each(|object| writeln!(f, "{}: {}", object.object, object.reason))
+    }
+}
+
+/// How many objects are listed at most.
+const MAX_REFUSED: usize = 50;
