@@ -1,8 +1,8 @@
 //! The control task: the one place that changes configuration and inventory while players play.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use udp_director_core::{Balancer, DefaultEndpoint, Inventory, Located, Place, Settings, SharedLedger};
+use udp_director_core::{
+    Balancer, DefaultEndpoint, Inventory, Located, Moment, Place, Settings, SharedLedger,
+};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers};
 use udp_director_inventory::{FileWatch, Targets, snapshot};
 
-use crate::config::{Config, ConfigErrors, restart_needed};
+use crate::config::{Config, restart_needed};
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::rules;
@@ -31,13 +33,22 @@ pub(crate) struct ControlStatus {
     /// Configurations refused since the start.
     pub(crate) config_rejections: AtomicU64,
     /// Why the file as it is now is refused; empty where it is in force.
-    pub(crate) config_fault: std::sync::Mutex<String>,
+    pub(crate) config_fault: Mutex<String>,
     /// Inventories published, the first included.
     pub(crate) inventory_generation: AtomicU64,
     /// Inventory files refused since the start.
     pub(crate) inventory_rejections: AtomicU64,
     /// Microseconds since the clock's epoch at which the inventory was last found current.
     pub(crate) inventory_seen: AtomicU64,
+    /// Microseconds since the clock's epoch at which the control task last went round.
+    pub(crate) ticked: AtomicU64,
+}
+
+impl ControlStatus {
+    /// How long ago the control task last went round.
+    pub(crate) fn last_tick_age(&self, clock: Clock) -> Duration {
+        clock.now() - Moment::since_epoch(Duration::from_micros(self.ticked.load(Ordering::Relaxed)))
+    }
 }
 
 /// What the control task works on.
@@ -54,6 +65,8 @@ pub(crate) struct Control {
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
     pub(crate) clock: Clock,
     pub(crate) status: Arc<ControlStatus>,
+    /// Whether the inventory in force is what the file says.
+    pub(crate) inventory_is_current: bool,
     /// Sessions whose backend is gone and whose worker was too busy to be told.
     pub(crate) closing: Vec<Located>,
 }
@@ -88,6 +101,11 @@ impl Control {
 
     fn tick(&mut self) {
         let now = self.clock.now();
+        let micros = (now - Moment::default()).as_micros() as u64;
+        self.status.ticked.store(micros, Ordering::Relaxed);
+        if self.inventory_is_current {
+            self.status.inventory_seen.store(micros, Ordering::Relaxed);
+        }
         self.ledger.lock().expire(now);
         self.ports.close_drained();
         let closing = std::mem::take(&mut self.closing);
@@ -98,27 +116,24 @@ impl Control {
         let Some(path) = self.config_file.clone() else { return };
         let outcome = text
             .context("the configuration file cannot be read")
-            .and_then(|text| {
-                Config::parse(&text, &path).map_err(|error: ConfigErrors| anyhow::anyhow!("{error}"))
-            })
+            .and_then(|text| Config::parse(&text, &path).map_err(|errors| anyhow::anyhow!("{errors}")))
             .and_then(|config| self.take_over(config));
         let fault = match outcome {
-            Ok(()) => {
-                let generation = self.status.config_generation.fetch_add(1, Ordering::Relaxed) + 1;
-                info!(generation, "configuration in force");
-                String::new()
-            }
+            Ok(()) => String::new(),
             Err(fault) => {
                 self.status.config_rejections.fetch_add(1, Ordering::Relaxed);
                 error!(fault = %format!("{fault:#}"), "configuration refused, the old one stays in force");
                 format!("{fault:#}")
             }
         };
-        *self.status.config_fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+        *self.status.config_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
     /// Takes a new configuration over as a whole, or changes nothing.
     fn take_over(&mut self, config: Config) -> anyhow::Result<()> {
+        if config == self.config {
+            return Ok(());
+        }
         let restarts = restart_needed(&self.config, &config);
         if !restarts.is_empty() {
             let keys: Vec<String> = restarts.iter().map(ToString::to_string).collect();
@@ -128,7 +143,10 @@ impl Control {
         self.ports.commit(change);
         self.config = config;
         self.configure();
-        self.publish()
+        self.publish()?;
+        let generation = self.status.config_generation.fetch_add(1, Ordering::Relaxed) + 1;
+        info!(generation, "configuration in force");
+        Ok(())
     }
 
     /// Puts the settings of the current configuration in force everywhere.
@@ -146,6 +164,7 @@ impl Control {
             let before = std::mem::replace(&mut self.objects, text);
             self.publish().inspect_err(|_| self.objects = before)
         });
+        self.inventory_is_current = outcome.is_ok();
         if let Err(fault) = outcome {
             self.status.inventory_rejections.fetch_add(1, Ordering::Relaxed);
             error!(fault = %format!("{fault:#}"), "inventory file refused, the old inventory stays");

@@ -17,10 +17,12 @@ use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers, WorkersOptions, raise_descriptor_limit};
 use udp_director_inventory::{FileWatch, read_objects};
 
+use crate::admin::{Admin, Heartbeat, Readiness};
 use crate::config::{Config, InventorySource};
 use crate::control::{Control, ControlStatus, Files};
+use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
-use crate::query::{self, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
+use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
 use crate::rules;
 
 /// Session resets that may be under way at once.
@@ -29,12 +31,16 @@ const MIGRATIONS: usize = 1024;
 /// Descriptors that are never given to upstream sockets: for queries, TCP and files.
 const RESERVED_DESCRIPTORS: u64 = 8192;
 
+/// What `/readyz` names until the first inventory is published.
+const INVENTORY: &str = "inventory";
+
 /// A director that runs.
 #[derive(Debug)]
 pub struct Director {
     bound: Bound,
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    readiness: Arc<Readiness>,
     workers: Arc<Workers>,
 }
 
@@ -100,6 +106,7 @@ impl Director {
     /// # Errors
     /// A worker that had failed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.readiness.fail("stopping");
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a task panicked")?;
@@ -171,26 +178,31 @@ impl Parts {
             catalog,
             clock: self.clock,
             status: Arc::clone(&status),
+            inventory_is_current: true,
             closing: Vec::new(),
         };
-        control.begin()?;
-        let bound = Bound { query, admin, data: control.ports.bound() };
         let query_counters = Arc::new(QueryCounters::new());
+        let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
+        let admin_server =
+            self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
+        control.begin()?;
+        readiness.meet(INVENTORY);
+        let bound = Bound { query, admin, data: control.ports.bound() };
         let queries = QueryServer::new(query::Parts {
             ledger: Arc::clone(&self.ledger),
             clock: self.clock,
             catalog: catalogs,
             migrations: self.carry_migrations(),
-            counters: Arc::clone(&query_counters),
+            counters: query_counters,
             limits,
             deadlines: Deadlines::DEFAULT,
         });
-        let mut tasks = JoinSet::new();
         tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));
-        self.serve_admin(&mut tasks, admin_socket, query_counters, status, stop.clone());
         tasks.spawn(control.run(files, stop.clone()));
         info!(query = %bound.query, admin = %bound.admin, "serving");
-        Ok(Director { bound, stop, tasks, workers: self.workers })
+        Ok(Director { bound, stop, tasks, readiness, workers: self.workers })
     }
 
     fn listen(&self, key: &str, port: u16) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -201,15 +213,35 @@ impl Parts {
         Ok((listener, bound))
     }
 
-    fn serve_admin(
+    /// What the admin port tells.
+    fn admin(
         &self,
-        tasks: &mut JoinSet<()>,
-        socket: TcpListener,
         queries: Arc<QueryCounters>,
-        status: Arc<ControlStatus>,
-        stop: CancellationToken,
-    ) {
-        let _ = (tasks, socket, queries, status, stop, &self.stream_counters);
+        control: Arc<ControlStatus>,
+        catalog: watch::Receiver<Arc<Catalog>>,
+        readiness: Arc<Readiness>,
+    ) -> Admin {
+        let mut counters = self.workers.counters();
+        counters.push(Arc::clone(&self.stream_counters));
+        let workers = Arc::clone(&self.workers);
+        let sources = Sources {
+            clock: self.clock,
+            ledger: Arc::clone(&self.ledger),
+            counters,
+            upstream_sockets: Reading::new(move || workers.upstream_sockets()),
+            queries,
+            catalog,
+            control: Arc::clone(&control),
+        };
+        let (workers, clock) = (Arc::clone(&self.workers), self.clock);
+        let heartbeats = vec![
+            Heartbeat { of: "a worker".into(), age: Reading::new(move || workers.slowest_heartbeat()) },
+            Heartbeat {
+                of: "the control task".into(),
+                age: Reading::new(move || control.last_tick_age(clock)),
+            },
+        ];
+        Admin { sources: Arc::new(sources), readiness, heartbeats }
     }
 
     /// Carries out what session resets ask for, each on its own: one slow backend holds up no other.
