@@ -2,6 +2,7 @@
 
 mod clock;
 mod sys;
+pub mod tcp;
 mod udp;
 mod worker;
 mod workers;

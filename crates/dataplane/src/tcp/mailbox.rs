@@ -1,0 +1,89 @@
+//! The way to the task of one session: a mailbox with room for one letter.
+
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use udp_director_core::{BackendAddr, Refusal};
+use udp_director_wire::Token;
+
+/// What a session's task is asked to do.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// Migrate to a backend that is connected to already.
+    Switch(Box<Switch>),
+    /// End: the backend is gone.
+    Close,
+    /// Look at the settings again.
+    Reconsider,
+}
+
+/// A migration that lacks nothing but the session's own step.
+#[derive(Debug)]
+pub(super) struct Switch {
+    /// The connection to the new backend; `None` where the session stays on its backend.
+    pub(super) stream: Option<TcpStream>,
+    /// Where that is.
+    pub(super) addr: BackendAddr,
+    /// What allows it.
+    pub(super) token: Token,
+    /// Who waits for the outcome.
+    pub(super) reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Room for one letter: what a task has not read yet is replaced by what matters more, and else the
+/// newcomer is refused. (A channel would cost a kilobyte for each idle connection.)
+#[derive(Debug, Default)]
+pub(super) struct Mailbox {
+    /// Guards the letter and who waits for one.
+    post: Mutex<Post>,
+}
+
+#[derive(Debug, Default)]
+struct Post {
+    letter: Option<Letter>,
+    reader: Option<Waker>,
+}
+
+impl Mailbox {
+    /// Leaves a letter for the task. Closing comes before all else, migrating before reconsidering.
+    ///
+    /// # Errors
+    /// A letter that matters as much or more waits already.
+    pub(super) fn post(&self, letter: Letter) -> Result<(), Refusal> {
+        let mut post = self.lock();
+        match (&post.letter, &letter) {
+            (None | Some(Letter::Reconsider), _) | (Some(_), Letter::Close) => post.letter = Some(letter),
+            (Some(_), Letter::Switch(_) | Letter::Reconsider) => return Err(Refusal::WorkerBusy),
+        }
+        let reader = post.reader.take();
+        drop(post);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Waits for a letter. For the session's one task alone.
+    pub(super) async fn next(&self) -> Letter {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Letter> {
+        let mut post = self.lock();
+        if let Some(letter) = post.letter.take() {
+            return Poll::Ready(letter);
+        }
+        match &mut post.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
