@@ -146,4 +146,5 @@ async fn interrupted() -> io::Result<()> {
 const PLAYERS: u32 = 8;
 const RATE_HZ: u32 = 60;
 const SECOND: Duration = Duration::from_secs(1);
-const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / RATE_HZ as u64);
+/// Rounded up, so that no player fits one more beat into the game.
+const PERIOD: Duration = Duration::from_nanos(1_000_000_000_u64.div_ceil(RATE_HZ as u64));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use cargo_metadata::semver::{Version, VersionReq};
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
 type Edges = BTreeSet<(String, String)>;
@@ -152,7 +153,8 @@ fn unsafe_code_is_forbidden_everywhere_but_in_the_data_plane() {
     for package in packages() {
         let source = Path::new(package.manifest_path.as_str()).with_file_name("src");
         for root in ["lib.rs", "main.rs"].map(|name| source.join(name)).iter().filter(|path| path.exists()) {
-            let forbidden = fs::read_to_string(root).expect("a source file").contains("#![forbid(unsafe_code)]");
+            let forbidden =
+                fs::read_to_string(root).expect("a source file").contains("#![forbid(unsafe_code)]");
             let dataplane = package.name.as_str() == "udp-director-dataplane";
             assert_eq!(forbidden, !dataplane, "{}", root.display());
         }
@@ -169,9 +171,41 @@ fn unsafe_code_is_forbidden_everywhere_but_in_the_data_plane() {
 fn every_source_file_begins_with_its_job() {
     for package in packages() {
         let folder = Path::new(package.manifest_path.as_str()).with_file_name("src");
-        for file in rust_files(&folder) {
-            let text = fs::read_to_string(&file).expect("a source file");
+        for file in rust_files(&folder).iter().filter(|file| !file.ends_with("tests.rs")) {
+            let text = fs::read_to_string(file).expect("a source file");
             assert!(text.starts_with("//! "), "{} does not begin with //!", file.display());
         }
     }
+}
+
+/// `advisories.json` lists the known advisories (RustSec) for crates in or near our tree, and the
+/// versions that are free of them.
+#[test]
+fn no_dependency_has_a_known_advisory() {
+    let text = fs::read_to_string(root().join("advisories.json")).expect("advisories.json");
+    let advisories: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
+    let locked = locked_packages();
+    assert!(locked.len() > 50 && !advisories.is_empty());
+    for advisory in &advisories {
+        let text = |key: &str| advisory[key].as_str().expect("a text").to_owned();
+        let free = VersionReq::parse(&text("free")).expect("a version requirement");
+        let affected = locked.iter().find(|(name, version)| *name == text("crate") && !free.matches(version));
+        assert_eq!(affected, None, "{}", text("id"));
+    }
+}
+
+/// Names and versions in `Cargo.lock`.
+fn locked_packages() -> Vec<(String, Version)> {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let value = |block: &str, key: &str| {
+        let line = block.lines().find_map(|line| line.strip_prefix(key))?;
+        Some(line.trim_matches(['=', ' ', '"']).to_owned())
+    };
+    lock.split("[[package]]")
+        .skip(1)
+        .map(|block| {
+            let version = value(block, "version").expect("a version");
+            (value(block, "name").expect("a name"), Version::parse(&version).expect("a version"))
+        })
+        .collect()
 }

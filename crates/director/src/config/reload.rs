@@ -39,12 +39,15 @@ pub(super) fn fixed_keys() -> impl Iterator<Item = &'static str> {
 
 type Shown = fn(&Config) -> String;
 
-const FIXED: [(&str, Shown); 5] = [
+const FIXED: [(&str, Shown); 8] = [
     ("adminPort", |config| config.admin_port.to_string()),
     ("bindAddress", |config| config.bind_address.to_string()),
     ("inventory.file", |config| match &config.inventory {
         InventorySource::File(path) => path.display().to_string(),
     }),
+    ("limits.queryConnections", |config| config.limits.query_connections.to_string()),
+    ("limits.queryConnectionsPerSource", |config| config.limits.query_connections_per_source.to_string()),
+    ("limits.tcpConnections", |config| config.limits.tcp_connections.to_string()),
     ("queryPort", |config| config.query_port.to_string()),
     ("workers", |config| match config.workers {
         Workers::Auto => "auto".to_owned(),
