@@ -123,6 +123,21 @@ pub struct Forwarder {
     random: u64,
 }
 
+/// How much a forwarder holds of each kind: nothing, some time after the last player has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Client halves, lingering ones included.
+    pub clients: usize,
+    /// Upstream slots, those at rest included.
+    pub slots: usize,
+    /// Open upstream sockets.
+    pub sockets: usize,
+    /// Clients whose datagrams wait for a token.
+    pub held: usize,
+    /// Deadlines, outdated ones included.
+    pub deadlines: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A client half may have been idle for too long.
@@ -812,6 +827,17 @@ impl Forwarder {
     /// Client halves and open upstream sockets of this worker, for its gauges.
     pub fn sizes(&self) -> (usize, usize) {
         (self.clients.len(), self.pool.open_sockets())
+    }
+
+    /// How much it holds of each kind.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            clients: self.clients.len(),
+            slots: self.upstreams.len(),
+            sockets: self.pool.open_sockets(),
+            held: self.hold.clients(),
+            deadlines: self.timers.len(),
+        }
     }
 }
 

@@ -621,6 +621,12 @@ impl Ledger {
         self.waiting_total
     }
 
+    /// How many tokens are known: those that wait, those that name a session, and those used up whose
+    /// time is not over.
+    pub fn token_count(&self) -> usize {
+        self.grants.len()
+    }
+
     /// Sessions on that listener.
     pub fn sessions_on(&self, listener: ListenerId) -> usize {
         self.sessions.values().filter(|session| session.listener == listener).count()

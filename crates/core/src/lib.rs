@@ -21,7 +21,7 @@ mod time;
 
 pub use addr::{BackendAddr, ClientAddr, canonical};
 pub use counters::{Counters, Dropped, Event, Volume};
-pub use forward::{Arrival, Context, Effect, Forwarder, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict};
+pub use forward::{Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict};
 pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused};
 pub use ledger::{
     Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,

@@ -43,6 +43,11 @@ impl Hold {
         self.waiting.get(key)?.first().map(|(local, _)| *local)
     }
 
+    /// How many clients have something waiting.
+    pub(super) fn clients(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes what waits for a client, in order of arrival.
     pub(super) fn take(&mut self, key: &ClientKey) -> Vec<(IpAddr, Vec<u8>)> {
         if self.waiting.is_empty() {

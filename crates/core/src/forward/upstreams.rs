@@ -74,4 +74,8 @@ impl Upstreams {
     pub(super) fn remove(&mut self, key: &UpstreamKey) {
         self.0.remove(key);
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }

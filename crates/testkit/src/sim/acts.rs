@@ -1,0 +1,151 @@
+//! What a test can do to the world: as a client, as a player, as the control side.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use udp_director_core::{
+    Arrival, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Inventory, Issue, IssueError,
+    ListenerId, Located, Message, Place, Query, Refusal, Reply, Seat, Settings, Strategy, WorkerId,
+};
+use udp_director_wire::{self as wire, ControlPacket, Token};
+
+use super::player::{Player, PlayerId};
+use super::random::mix;
+use super::world::{Happening, PUBLIC, World};
+
+/// Clients and players.
+impl World {
+    /// Sends a datagram from a client's address to a listener.
+    pub fn send(&mut self, listener: ListenerId, client: ClientAddr, payload: &[u8]) {
+        self.send_to(Arrival { listener, client, local: PUBLIC }, payload);
+    }
+
+    /// Sends a datagram to one of several addresses of the director.
+    pub fn send_to(&mut self, arrival: Arrival, payload: &[u8]) {
+        for delay in self.setup.client_link.carry(&mut self.random) {
+            let happening = Happening::FromClient { arrival, payload: payload.to_vec() };
+            self.queue.push(self.now + delay, happening);
+        }
+    }
+
+    /// Sends a bare token.
+    pub fn bare(&mut self, listener: ListenerId, client: ClientAddr, token: Token) {
+        self.send(listener, client, token.as_bytes());
+    }
+
+    /// Sends a control packet in its plain form.
+    pub fn control(&mut self, listener: ListenerId, client: ClientAddr, token: Token) {
+        let packet = self.setup.settings.magic.encode_control(&ControlPacket { token, ack: None });
+        self.send(listener, client, &packet);
+    }
+
+    /// Lets a player connect.
+    pub fn join(&mut self, listener: ListenerId, client: ClientAddr, token: Token) -> PlayerId {
+        let id = PlayerId(self.players.len() as u32);
+        let mut player = Player::new(id, listener, client, token);
+        player.ask(token, self.now);
+        self.players.push(player);
+        id
+    }
+
+    /// Lets a player send beats for that long, once it is connected.
+    pub fn play(&mut self, id: PlayerId, span: Duration) {
+        let now = self.now;
+        self.players[id.0 as usize].play(now + span, now);
+    }
+
+    /// Lets a player move to the backend of a token.
+    pub fn migrate(&mut self, id: PlayerId, token: Token) {
+        let now = self.now;
+        self.players[id.0 as usize].ask(token, now);
+    }
+
+    /// Gives a player another address, as a network switch does; it resumes its session.
+    pub fn rebind(&mut self, id: PlayerId, client: ClientAddr) {
+        let now = self.now;
+        self.players[id.0 as usize].rebind(client, now);
+    }
+}
+
+/// The control side.
+impl World {
+    /// Gives out a token for a backend, bound to the IP.
+    pub fn token(&mut self, ip: IpAddr, backend: &str) -> Token {
+        self.ask(ip, backend, true).expect("fewer tokens wait than may")
+    }
+
+    /// Gives out a token.
+    ///
+    /// # Errors
+    /// When as many tokens wait as may.
+    pub fn ask(&mut self, ip: IpAddr, backend: &str, bound: bool) -> Result<Token, IssueError> {
+        self.tokens += 1;
+        let text = format!("{:08x}-0000-4000-8000-{:012x}", mix(self.tokens) as u32, self.tokens);
+        let token = Token::from_bytes(text.as_bytes()).expect("a UUID is a token");
+        let seat = Seat::take(&self.backend(backend));
+        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound }, self.now)?;
+        Ok(token)
+    }
+
+    /// Asks over the query port to move the sessions of one token to the backend of another.
+    ///
+    /// # Errors
+    /// When the ledger refuses the reset as a whole.
+    pub fn reset(&mut self, session: Token, token: Token, asked_by: IpAddr) -> Result<usize, Refusal> {
+        let sessions = self.ledger.lock().admit_reset(&session, &token, asked_by, self.now)?;
+        for &Located { id, listener, client, place } in &sessions {
+            let resets = Arc::clone(&self.resets);
+            let reply = Reply::new(move |outcome| resets.lock().expect("no test panics in it").push(outcome));
+            self.order(place, Message::Migrate { listener, client, session: id, token, reply });
+        }
+        Ok(sessions.len())
+    }
+
+    /// What came of the resets so far, session by session.
+    pub fn resets(&self) -> Vec<Result<(), Refusal>> {
+        self.resets.lock().expect("no test panics in it").clone()
+    }
+
+    /// Publishes another inventory, and lets the sessions be closed whose backend is gone.
+    pub fn publish(&mut self, backends: Vec<BackendSpec>) {
+        let inventory = Arc::new(self.ledger.lock().inventory().next(backends, Vec::new()));
+        let default_endpoint =
+            self.setup.settings.has_default_endpoint.then(|| Arc::new(default_endpoint(&inventory)));
+        let gone = self.ledger.lock().publish(inventory, default_endpoint);
+        for Located { id: session, listener, client, place } in gone {
+            self.order(place, Message::Close { listener, client, session });
+        }
+    }
+
+    /// Puts other settings in force.
+    pub fn configure(&mut self, settings: Settings) {
+        let settings = Arc::new(settings);
+        self.ledger.lock().configure(Arc::clone(&settings));
+        for number in 0..self.workers.len() {
+            let place = Place::Worker(WorkerId(number as u16));
+            self.order(place, Message::Configure(Arc::clone(&settings)));
+        }
+    }
+
+    /// Lets a backend send to one of the director's upstream sockets.
+    pub fn reply(&mut self, source: BackendAddr, upstream: i32, payload: &[u8]) {
+        for delay in self.setup.cluster_link.carry(&mut self.random) {
+            let happening = Happening::FromBackend { upstream, source, payload: payload.to_vec() };
+            self.queue.push(self.now + delay, happening);
+        }
+    }
+
+    fn order(&mut self, place: Place, message: Message) {
+        let Place::Worker(worker) = place else { return };
+        let delay = self.random.within(&self.setup.message_delay);
+        self.queue.push(self.now + delay, Happening::Message { worker, message });
+    }
+}
+
+fn default_endpoint(inventory: &Inventory) -> DefaultEndpoint {
+    let query = wire::Query { resource_type: "lobby".to_owned(), ..wire::Query::default() };
+    let query = Query::compile(&query).expect("a query for a type alone compiles");
+    let candidates = inventory.matching(&query);
+    DefaultEndpoint { query, balancer: Arc::new(Balancer::new(Strategy::LeastSessions)), candidates }
+}
