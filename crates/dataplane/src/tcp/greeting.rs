@@ -11,6 +11,10 @@ use udp_director_wire::{Magic, Preamble, TOKEN_LEN, Token, parse_preamble};
 /// How long a client may take for its token, however it is split.
 const PREAMBLE_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a client's first byte is waited for, where a default endpoint would take it. A client with
+/// a token sends it along with the end of the handshake.
+const PEEK: Duration = Duration::from_millis(100);
+
 /// The longest preamble: a control packet with the longest magic.
 const PREAMBLE_MAX: usize = Magic::MAX_LEN + TOKEN_LEN;
 
@@ -27,9 +31,9 @@ pub(super) enum Greeting {
 
 /// Reads as far as is needed to tell a token from data, and not a byte behind the token.
 ///
-/// With a default endpoint, a client that is silent for `tokenGraceMs` may wait for its server to
-/// speak first, and is given up to it, unless `token_waits` says that its token is on the way: then
-/// it has until the deadline. Half a token is waited for until the deadline and then is nothing at
+/// With a default endpoint, a client that is silent may wait for its server to speak first, and is
+/// given up to it: after [`PEEK`], or where `token_waits` says that its token may be on the way, after
+/// `tokenGraceMs` more. Half a token is waited for until the deadline and then is nothing at
 /// all: were it forwarded, the other half could follow, and a game server would hold a token.
 pub(super) async fn greet(
     client: &mut TcpStream,
@@ -37,7 +41,10 @@ pub(super) async fn greet(
     token_waits: impl Fn() -> bool,
 ) -> Greeting {
     let deadline = Instant::now() + PREAMBLE_DEADLINE;
-    if settings.has_default_endpoint && is_silent(client, settings.token_grace).await && !token_waits() {
+    if settings.has_default_endpoint
+        && is_silent(client, PEEK).await
+        && (!token_waits() || is_silent(client, settings.token_grace).await)
+    {
         return Greeting::Data(Vec::new());
     }
     let mut head = Head::default();

@@ -391,7 +391,7 @@ impl Default for Limits {
             max_sessions: 100_000,
             max_pending_tokens: 100_000,
             query_connections: 4096,
-            query_connections_per_source: 256,
+            query_connections_per_source: 1024,
             tcp_connections: 10_000,
         }
     }

@@ -30,7 +30,7 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(config.default_endpoint, None);
     let limits = config.limits;
     assert_eq!((limits.max_sessions, limits.max_pending_tokens), (100_000, 100_000));
-    assert_eq!((limits.query_connections, limits.query_connections_per_source), (4096, 256));
+    assert_eq!((limits.query_connections, limits.query_connections_per_source), (4096, 1024));
     assert_eq!(limits.tcp_connections, 10_000);
 }
 
