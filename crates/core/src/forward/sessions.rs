@@ -1,0 +1,324 @@
+//! A worker's part in the life of sessions: open, migrate, resume, end, and the slots that they leave.
+//!
+//! The ledger decides, under its lock; what is done here puts its decision into the halves, or tells
+//! the worker that has them.
+
+use std::cmp::Reverse;
+use std::sync::{Arc, MutexGuard};
+
+use udp_director_wire::Token;
+
+use super::clients::{ClientHalf, ClientKey};
+use super::deadlines::Timer;
+use super::message::{Effect, Message, Redirect, Retire};
+use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
+use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
+use crate::addr::{BackendAddr, ClientAddr};
+use crate::counters::Event;
+use crate::ledger::{Ledger, OpenedBy, Opening};
+use crate::refusal::Refusal;
+use crate::session::{Generation, Place, SessionId, Upstream, WorkerId};
+use crate::settings::ListenerId;
+use crate::time::Moment;
+
+/// A [`Context`] with the ledger locked: several things are one step.
+pub(super) struct Locked<'s, 'o> {
+    pub(super) ledger: MutexGuard<'s, Ledger>,
+    pub(super) now: Moment,
+    pub(super) open: &'s mut OpenUpstream<'o>,
+}
+
+/// Where a session is to go.
+#[derive(Debug)]
+pub(super) struct Move {
+    pub(super) session: SessionId,
+    pub(super) token: Token,
+    pub(super) addr: BackendAddr,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn lock(&mut self) -> Locked<'_, 'a> {
+        Locked { ledger: self.ledger.lock(), now: self.now, open: &mut *self.open }
+    }
+}
+
+/// Open.
+impl Forwarder {
+    /// Begins a session: takes an upstream slot, enters the session, and puts both halves in place.
+    pub(super) fn open(
+        &mut self,
+        arrival: &Arrival,
+        addr: BackendAddr,
+        by: OpenedBy,
+        locked: &mut Locked<'_, '_>,
+    ) -> Result<ClientKey, Refusal> {
+        let upstream = self.acquire(addr, locked.open)?;
+        let key = ClientKey::new(arrival.listener, arrival.client);
+        let opened = locked.ledger.open(
+            Opening {
+                listener: arrival.listener,
+                client: arrival.client,
+                local: arrival.local,
+                place: Place::Worker(self.worker),
+                addr,
+                upstream: Some(upstream.clone()),
+                by,
+            },
+            locked.now,
+        );
+        let slot = UpstreamKey::new(upstream.index, addr);
+        let half = ClientHalf {
+            session: opened.id,
+            generation: opened.generation,
+            local: arrival.local,
+            backend: addr,
+            handle: upstream.socket.handle(),
+            upstream,
+            activity: Arc::clone(&opened.activity),
+            announce: self.announces(arrival.listener),
+            lingers: false,
+        };
+        self.clients.insert(key, half);
+        let half = UpstreamHalf {
+            session: opened.id,
+            generation: opened.generation,
+            to: arrival.into(),
+            activity: opened.activity,
+            phase: Phase::Live,
+        };
+        self.upstreams.insert(slot, half);
+        self.watch_idle(key, opened.id, locked.now);
+        Ok(key)
+    }
+
+    fn acquire(&mut self, addr: BackendAddr, open: &mut OpenUpstream<'_>) -> Result<Upstream, Refusal> {
+        let (index, socket) = self.pool.acquire(addr, open).ok_or(Refusal::NoUpstream)?;
+        Ok(Upstream { worker: self.worker, index, socket })
+    }
+
+    fn announces(&self, listener: ListenerId) -> bool {
+        self.settings.listener(listener).is_some_and(|listener| listener.proxy_protocol)
+    }
+
+    fn watch_idle(&mut self, key: ClientKey, session: SessionId, now: Moment) {
+        self.timers.push(Reverse((now + self.settings.session_timeout, Timer::Idle(key, session))));
+    }
+}
+
+/// Migrate.
+impl Forwarder {
+    /// Migrates a session whose client half is here, for the control side.
+    pub(super) fn migrate_by_message(
+        &mut self,
+        key: ClientKey,
+        session: SessionId,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let mut locked = cx.lock();
+        let target = locked.ledger.admit_migration(session, &token, locked.now)?;
+        self.migrate(key, &Move { session, token, addr: target.addr }, &mut locked)?;
+        self.counters.happened(Event::MigratedByReset);
+        Ok(())
+    }
+
+    /// Make before break: the new slot is taken before the old one is let go.
+    pub(super) fn migrate(
+        &mut self,
+        key: ClientKey,
+        to: &Move,
+        locked: &mut Locked<'_, '_>,
+    ) -> Result<(), Refusal> {
+        let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == to.session) else {
+            return Err(Refusal::NoSession);
+        };
+        if half.backend == to.addr {
+            let migrated = locked.ledger.migrate(to.session, to.token, to.addr, None);
+            self.renew(key, migrated.generation);
+            return Ok(());
+        }
+        let upstream = self.acquire(to.addr, locked.open)?;
+        let migrated = locked.ledger.migrate(to.session, to.token, to.addr, Some(upstream.clone()));
+        self.switch(key, to.addr, upstream, migrated.generation);
+        self.retire(to.session, migrated.left, Some(locked.now + self.settings.migration_grace), locked.now);
+        Ok(())
+    }
+
+    /// The session stays where it is and goes by another token: only its generation is new.
+    fn renew(&mut self, key: ClientKey, generation: Generation) {
+        let Some(half) = self.clients.get_mut(&key) else { return };
+        half.generation = generation;
+        let redirect = half.redirect(&key);
+        self.redirect(redirect);
+    }
+
+    /// Points both halves to the new backend.
+    fn switch(&mut self, key: ClientKey, addr: BackendAddr, upstream: Upstream, generation: Generation) {
+        let announce = self.announces(key.listener());
+        let slot = UpstreamKey::new(upstream.index, addr);
+        let Some(half) = self.clients.get_mut(&key) else { return };
+        half.generation = generation;
+        half.backend = addr;
+        half.handle = upstream.socket.handle();
+        half.announce = announce;
+        self.parting.push(std::mem::replace(&mut half.upstream, upstream));
+        let to = Return { listener: key.listener(), to: key.client(), from: half.local };
+        let (session, activity) = (half.session, Arc::clone(&half.activity));
+        self.upstreams.insert(slot, UpstreamHalf { session, generation, to, activity, phase: Phase::Live });
+    }
+}
+
+/// Resume.
+impl Forwarder {
+    /// Moves a session here from another client address, and maybe another worker. The old address
+    /// lingers for a moment: datagrams that left it earlier are still the session's.
+    pub(super) fn resume(
+        &mut self,
+        arrival: &Arrival,
+        id: SessionId,
+        own: Option<SessionId>,
+        locked: &mut Locked<'_, '_>,
+    ) -> Result<(), Refusal> {
+        let key = ClientKey::new(arrival.listener, arrival.client);
+        let resumed = locked.ledger.resume(id, arrival.client, arrival.local, self.worker)?;
+        if let Some(own) = own {
+            self.end_session(key, own, Event::EndedReplaced, locked);
+        }
+        self.leave(arrival.listener, resumed.left, resumed.left_place, id, locked.now);
+        resumed.activity.to_backend().touch(locked.now);
+        let half = ClientHalf {
+            session: id,
+            generation: resumed.generation,
+            local: arrival.local,
+            backend: resumed.backend_addr,
+            handle: resumed.upstream.socket.handle(),
+            upstream: resumed.upstream,
+            activity: resumed.activity,
+            announce: false,
+            lingers: false,
+        };
+        let redirect = half.redirect(&key);
+        self.redirect(redirect);
+        self.clients.insert(key, half);
+        self.watch_idle(key, id, locked.now);
+        Ok(())
+    }
+
+    fn leave(
+        &mut self,
+        listener: ListenerId,
+        client: ClientAddr,
+        place: Place,
+        session: SessionId,
+        now: Moment,
+    ) {
+        match place {
+            Place::Worker(worker) if worker != self.worker => {
+                self.tell(worker, Message::Linger { listener, client, session });
+            }
+            _ => self.linger(ClientKey::new(listener, client), session, now),
+        }
+    }
+
+    pub(super) fn linger(&mut self, key: ClientKey, session: SessionId, now: Moment) {
+        if let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == session) {
+            half.lingers = true;
+            self.timers.push(Reverse((now + self.settings.migration_grace, Timer::Linger(key, session))));
+        }
+    }
+
+    /// The client now sends to another of the director's addresses: replies leave from there.
+    pub(super) fn meet_at(&mut self, key: ClientKey, local: std::net::IpAddr) {
+        let Some(half) = self.clients.get_mut(&key).filter(|half| half.local != local) else { return };
+        half.local = local;
+        let redirect = half.redirect(&key);
+        self.redirect(redirect);
+    }
+
+    fn redirect(&mut self, redirect: Redirect) {
+        if redirect.upstream.worker == self.worker {
+            self.redirect_here(&redirect);
+        } else {
+            self.tell(redirect.upstream.worker, Message::Redirect(redirect));
+        }
+    }
+
+    pub(super) fn redirect_here(&mut self, redirect: &Redirect) {
+        let key = UpstreamKey::new(redirect.upstream.index, redirect.backend);
+        if let Some(half) = self.upstreams.get_mut(&key)
+            && half.session == redirect.session
+            && half.generation <= redirect.generation
+        {
+            half.generation = redirect.generation;
+            half.to = redirect.to;
+        }
+    }
+}
+
+/// End.
+impl Forwarder {
+    /// Ends a session whose client half is here.
+    pub(super) fn end_session(
+        &mut self,
+        key: ClientKey,
+        id: SessionId,
+        why: Event,
+        locked: &mut Locked<'_, '_>,
+    ) {
+        if !self.clients.remove_if(&key, |half| half.session == id) {
+            return;
+        }
+        let Some(session) = locked.ledger.end(id, locked.now) else { return };
+        self.counters.happened(why);
+        let left = session.upstream.map(|upstream| (upstream, session.backend_addr));
+        self.retire(id, left, None, locked.now);
+    }
+
+    /// Lets the slot go that a session has left: in grace until `grace`, or to rest at once.
+    fn retire(
+        &mut self,
+        session: SessionId,
+        left: Option<(Upstream, BackendAddr)>,
+        grace: Option<Moment>,
+        now: Moment,
+    ) {
+        let Some((upstream, backend)) = left else { return };
+        let message = Retire { index: upstream.index, backend, session, grace };
+        if upstream.worker == self.worker {
+            self.retire_here(&message, now);
+        } else {
+            self.tell(upstream.worker, Message::Retire(message));
+        }
+        self.parting.push(upstream);
+    }
+
+    pub(super) fn retire_here(&mut self, retire: &Retire, now: Moment) {
+        let key = UpstreamKey::new(retire.index, retire.backend);
+        let Some(half) = self.upstreams.get_mut(&key).filter(|half| half.session == retire.session) else {
+            return;
+        };
+        let (phase, until) = match retire.grace {
+            Some(until) => (Phase::Grace, until),
+            None => (Phase::Rest(now + SLOT_REST), now + SLOT_REST),
+        };
+        half.phase = phase;
+        self.timers.push(Reverse((until, Timer::Upstream(key, retire.session))));
+    }
+
+    fn tell(&mut self, worker: WorkerId, message: Message) {
+        self.effects.push_back(Effect::Tell { worker, message });
+    }
+}
+
+impl ClientHalf {
+    /// What the slot is to be told of where the client is.
+    fn redirect(&self, key: &ClientKey) -> Redirect {
+        Redirect {
+            upstream: self.upstream.clone(),
+            backend: self.backend,
+            session: self.session,
+            generation: self.generation,
+            to: Return { listener: key.listener(), to: key.client(), from: self.local },
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Tokens and control packets as a worker meets them: what they lead to here.
+
+use udp_director_wire::{Ack, AckRequest, AckStatus, ControlPacket, Token};
+
+use super::clients::ClientKey;
+use super::message::Effect;
+use super::sessions::Move;
+use super::{Arrival, Context, Forwarder, Verdict};
+use crate::counters::{Dropped, Event};
+use crate::ledger::{Admission, OpenedBy, Presented};
+use crate::refusal::Refusal;
+use crate::session::SessionId;
+use crate::time::Moment;
+
+/// How many messages to other workers may wait before control packets are refused.
+const EFFECT_BOUND: usize = 1024;
+
+impl Forwarder {
+    /// Acts on a control packet, and acknowledges it where it asks for that.
+    #[cold]
+    pub(super) fn control_packet(
+        &mut self,
+        arrival: &Arrival,
+        packet: &ControlPacket,
+        cx: &mut Context<'_>,
+    ) -> Verdict {
+        let outcome = self.obey(arrival, packet, cx);
+        if let Some(request) = packet.ack {
+            let status = outcome.err().map_or(AckStatus::Done, Refusal::ack_status);
+            let bytes = self.settings.magic.encode_ack(&Ack { request, status });
+            self.effects.push_back(Effect::ToClient { to: arrival.into(), bytes });
+        }
+        match outcome {
+            Ok(()) => Verdict::Consumed,
+            Err(refusal) => Verdict::Drop(Dropped::Refused(refusal)),
+        }
+    }
+
+    fn obey(
+        &mut self,
+        arrival: &Arrival,
+        packet: &ControlPacket,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        if packet.ack.is_some_and(|request| request.opcode != AckRequest::SWITCH) {
+            return Err(Refusal::UnknownOpcode);
+        }
+        if self.effects.len() >= EFFECT_BOUND {
+            return Err(Refusal::WorkerBusy);
+        }
+        let key = ClientKey::new(arrival.listener, arrival.client);
+        let own = self.clients.get_mut(&key).filter(|half| !half.lingers).map(|half| half.session);
+        self.present(arrival, &presented(arrival, packet.token, own, true), cx)
+    }
+
+    /// Redeems a bare token of a client that has no session.
+    pub(super) fn bare_token(&mut self, arrival: &Arrival, token: Token, cx: &mut Context<'_>) -> Verdict {
+        match self.present(arrival, &presented(arrival, token, None, false), cx) {
+            Ok(()) => Verdict::Consumed,
+            Err(refusal) => Verdict::Drop(Dropped::Refused(refusal)),
+        }
+    }
+
+    /// Whether a bare token within a session is for the director. The session's own is: clients repeat
+    /// it. So is one that the default endpoint was faster than: a client that has been taken in
+    /// without a token goes where its late token says. Any other is data like all else.
+    pub(super) fn takes_token(
+        &mut self,
+        key: ClientKey,
+        arrival: &Arrival,
+        token: Token,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(own) = self.clients.get_mut(&key).map(|half| half.session) else { return false };
+        let ledger = cx.ledger.lock();
+        if ledger.has_named(&token, own) {
+            self.counters.happened(Event::Repeated);
+            return true;
+        }
+        if ledger.session(own).is_none_or(|session| session.token.is_some()) {
+            return false;
+        }
+        drop(ledger);
+        self.present(arrival, &presented(arrival, token, Some(own), false), cx).is_ok()
+    }
+
+    /// Does what a presented token means, and then sends on what was held for it.
+    fn present(
+        &mut self,
+        arrival: &Arrival,
+        presented: &Presented,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        let now = cx.now;
+        let mut locked = cx.lock();
+        match locked.ledger.admit(presented, now)? {
+            Admission::Repeat => {
+                self.counters.happened(Event::Repeated);
+                self.touch(presented.own, arrival, now);
+            }
+            Admission::Bind(target) => {
+                self.open(arrival, target.addr, OpenedBy::Token(presented.token), &mut locked)?;
+                self.counters.happened(Event::OpenedByToken);
+            }
+            Admission::Migrate(session, target) => {
+                let key = ClientKey::new(arrival.listener, arrival.client);
+                let to = Move { session, token: presented.token, addr: target.addr };
+                self.migrate(key, &to, &mut locked)?;
+                self.counters.happened(Event::MigratedByClient);
+            }
+            Admission::Resume(id) => {
+                self.resume(arrival, id, presented.own, &mut locked)?;
+                self.counters.happened(Event::Resumed);
+            }
+        }
+        drop(locked);
+        self.release_held(ClientKey::new(arrival.listener, arrival.client), now);
+        Ok(())
+    }
+
+    /// A repeated control packet is what a client keeps a session alive with.
+    fn touch(&mut self, own: Option<SessionId>, arrival: &Arrival, now: Moment) {
+        let key = ClientKey::new(arrival.listener, arrival.client);
+        self.meet_at(key, arrival.local);
+        if let Some(half) = self.clients.get_mut(&key)
+            && Some(half.session) == own
+        {
+            half.activity.to_backend().touch(now);
+        }
+    }
+}
+
+fn presented(arrival: &Arrival, token: Token, own: Option<SessionId>, control: bool) -> Presented {
+    Presented { token, listener: arrival.listener, client: arrival.client, own, control }
+}
