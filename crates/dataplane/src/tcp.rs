@@ -16,8 +16,9 @@
 //! that no token can have there, with all bytes; when the client ends its side before a token is
 //! complete; or when nothing has come within `tokenGraceMs` of connecting, so that servers may speak
 //! first. While a token waits to be redeemed by the client's IP, silence is waited out for five
-//! seconds instead. Half a token and then silence closes the connection. Without a default endpoint
-//! all of these close it.
+//! seconds instead. Half a token and then silence closes the connection: so a protocol whose clients
+//! begin with fewer than 36 characters that a token could have, and then wait for the answer, needs a
+//! token. Without a default endpoint all of these close the connection.
 //!
 //! **How it ends.** Each direction ends by itself (half-close), and all that was sent before arrives.
 //! A reset is passed on as a reset, behind the bytes that were read before it; a side that has got
@@ -36,8 +37,9 @@
 //!   the old connection is dropped, wherever its stream stands.
 //! - The new backend sees a new connection that begins with the PROXY header, where the listener has
 //!   it, and then the client's bytes. If the client had ended its side, so it is for the new backend.
-//! - Within the grace no other migration is possible, nor is one of a connection whose backend has
-//!   ended its side already: the client would see nothing of a new one.
+//! - While the old backend is being left no other migration is possible, nor is one of a connection
+//!   whose backend has ended its side already: the client would see nothing of a new one.
+//! - A token of the backend that the session is on already only renames the session.
 
 mod admission;
 mod connect;
@@ -149,7 +151,10 @@ impl Streams {
         sleep(SHORTAGE_REST).await;
     }
 
-    /// Migrates a session to the backend of a token; the module says what becomes of its bytes.
+    /// Migrates a session to the backend of a token; the module says what becomes of its bytes. That
+    /// who asks may do so is checked before, by [`Ledger::admit_reset`].
+    ///
+    /// [`Ledger::admit_reset`]: udp_director_core::Ledger::admit_reset
     ///
     /// # Errors
     /// Says why the session stays where it was: among others [`Refusal::BackendUnreachable`] when the
