@@ -297,8 +297,8 @@ impl Forwarder {
     pub fn message(&mut self, message: Message, cx: &mut Context<'_>) {
         match message {
             Message::Configure(settings) => self.configure(settings, cx.now),
-            Message::Linger { listener, client, session } => {
-                self.linger(ClientKey::new(listener, client), session, cx.now);
+            Message::Linger { listener, client, session, generation } => {
+                self.linger(ClientKey::new(listener, client), session, generation, cx.now);
             }
             Message::Redirect(redirect) => self.redirect_here(&redirect),
             Message::Retire(retire) => self.retire_here(&retire, cx.now),

@@ -68,7 +68,7 @@ pub struct Presented {
     pub listener: ListenerId,
     /// Who sent it.
     pub client: ClientAddr,
-    /// The session that this client has on this listener.
+    /// The session that this client has on this listener: one that [`Ledger::is_at`] its address.
     pub own: Option<SessionId>,
     /// Whether it came in a control packet, which can move sessions, or bare.
     pub control: bool,
@@ -304,9 +304,6 @@ impl Ledger {
     /// Says why the token means nothing here.
     pub fn admit(&self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
         let grant = self.grants.get(&presented.token).ok_or(Refusal::UnknownToken)?;
-        if presented.own.is_some_and(|id| !self.is_at(id, presented.client)) {
-            return Err(Refusal::NoSession);
-        }
         match grant.use_on(presented.listener) {
             Some(Use::Names(id)) if presented.own == Some(id) => Ok(Admission::Repeat),
             Some(Use::Names(id)) if presented.control => self.admit_resume(id, grant, presented),
@@ -316,8 +313,9 @@ impl Ledger {
         }
     }
 
-    /// What a worker takes for its client's session may have been resumed elsewhere a moment ago.
-    fn is_at(&self, id: SessionId, client: ClientAddr) -> bool {
+    /// Says whether the session runs and its client is there. What a worker takes for a client's
+    /// session may have been resumed elsewhere a moment ago.
+    pub fn is_at(&self, id: SessionId, client: ClientAddr) -> bool {
         self.sessions.get(&id).is_some_and(|session| session.client == client)
     }
 

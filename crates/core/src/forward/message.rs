@@ -54,6 +54,8 @@ pub enum Message {
         client: ClientAddr,
         /// Its session.
         session: SessionId,
+        /// The session's generation there: a half of that or a later one has come back since.
+        generation: Generation,
     },
     /// The replies on a slot of yours go elsewhere from now on.
     Redirect(Redirect),

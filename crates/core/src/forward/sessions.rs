@@ -13,9 +13,9 @@ use super::deadlines::Timer;
 use super::message::{Effect, Message, Redirect, Retire};
 use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
 use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
-use crate::addr::{BackendAddr, ClientAddr};
+use crate::addr::BackendAddr;
 use crate::counters::Event;
-use crate::ledger::{Ledger, OpenedBy, Opening};
+use crate::ledger::{Ledger, OpenedBy, Opening, Resumed};
 use crate::refusal::Refusal;
 use crate::session::{Generation, Place, SessionId, Upstream, WorkerId};
 use crate::settings::ListenerId;
@@ -184,7 +184,7 @@ impl Forwarder {
         if let Some(own) = own {
             self.end_session(key, own, Event::EndedReplaced, locked);
         }
-        self.leave(arrival.listener, resumed.left, resumed.left_place, id, locked.now);
+        self.leave(arrival.listener, id, &resumed, locked.now);
         resumed.activity.to_backend().touch(locked.now);
         let half = ClientHalf {
             session: id,
@@ -204,24 +204,19 @@ impl Forwarder {
         Ok(())
     }
 
-    fn leave(
-        &mut self,
-        listener: ListenerId,
-        client: ClientAddr,
-        place: Place,
-        session: SessionId,
-        now: Moment,
-    ) {
-        match place {
+    fn leave(&mut self, listener: ListenerId, session: SessionId, resumed: &Resumed, now: Moment) {
+        let (client, generation) = (resumed.left, resumed.generation);
+        match resumed.left_place {
             Place::Worker(worker) if worker != self.worker => {
-                self.tell(worker, Message::Linger { listener, client, session });
+                self.tell(worker, Message::Linger { listener, client, session, generation });
             }
-            _ => self.linger(ClientKey::new(listener, client), session, now),
+            _ => self.linger(ClientKey::new(listener, client), session, generation, now),
         }
     }
 
-    pub(super) fn linger(&mut self, key: ClientKey, session: SessionId, now: Moment) {
-        if let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == session) {
+    pub(super) fn linger(&mut self, key: ClientKey, session: SessionId, generation: Generation, now: Moment) {
+        let left = |half: &&mut ClientHalf| half.session == session && half.generation < generation;
+        if let Some(half) = self.clients.get_mut(&key).filter(left) {
             half.lingers = true;
             self.timers.push(Reverse((now + self.settings.migration_grace, Timer::Linger(key, session))));
         }

@@ -93,10 +93,11 @@ impl Forwarder {
     ) -> Result<(), Refusal> {
         let now = cx.now;
         let mut locked = cx.lock();
-        match locked.ledger.admit(presented, now)? {
+        let own = presented.own.filter(|id| locked.ledger.is_at(*id, presented.client));
+        match locked.ledger.admit(&Presented { own, ..*presented }, now)? {
             Admission::Repeat => {
                 self.counters.happened(Event::Repeated);
-                self.touch(presented.own, arrival, now);
+                self.touch(own, arrival, now);
             }
             Admission::Bind(target) => {
                 self.open(arrival, target.addr, OpenedBy::Token(presented.token), &mut locked)?;
@@ -109,7 +110,7 @@ impl Forwarder {
                 self.counters.happened(Event::MigratedByClient);
             }
             Admission::Resume(id) => {
-                self.resume(arrival, id, presented.own, &mut locked)?;
+                self.resume(arrival, id, own, &mut locked)?;
                 self.counters.happened(Event::Resumed);
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use udp_director_core::{Arrival, ClientAddr, Event, Refusal};
 use udp_director_testkit::sim::{GAME, Setup, World, backend, client, lobby};
-use udp_director_wire::Token;
+use udp_director_wire::{AckStatus, Token};
 
 use crate::two_workers;
 
@@ -157,4 +157,22 @@ fn client_resumes_into_an_address_that_the_default_endpoint_has_taken_in() {
     assert_eq!(world.watch().backend_of(b"too early"), "lobby");
     assert_eq!(world.watch().backend_of(b"after"), "alpha");
     assert_eq!((world.sessions(), world.seats("lobby")), (1, 0));
+}
+
+/// The old worker does not yet know that the session has gone, when its client comes back.
+#[test]
+fn client_that_comes_back_before_the_workers_have_talked_is_taken_back() {
+    let (here, there) = two_workers();
+    let (mut world, token) = playing(slow_messages(), here);
+    let player = world.join(GAME, there, token);
+    world.run(Duration::from_millis(1));
+    world.rebind(player, here);
+    world.play(player, Duration::from_secs(2));
+    world.run(Duration::from_secs(3));
+    assert_eq!(world.player(player).refusals(), [] as [AckStatus; 0]);
+    assert_eq!(world.player(player).echoes().len() as u32, world.player(player).beats());
+    assert_eq!(world.all_drops(), 0);
+    assert_eq!(world.sessions(), 1);
+    world.run_out();
+    world.assert_empty();
 }
