@@ -21,6 +21,9 @@ const SLOT_BYTES: usize = 65_536;
 /// its offender.
 const CONTROL_BYTES: usize = 128;
 
+/// How many ready descriptors one wait reports at most.
+const EVENTS: usize = 256;
+
 /// How often one datagram is tried again after an ICMP error of an earlier one came up in its place.
 const RETRIES: u32 = 2;
 
@@ -50,6 +53,8 @@ pub(crate) struct RecvBatch {
     vectors: Box<[libc::iovec]>,
     controls: Box<[Control]>,
     bytes: Box<[u8]>,
+    /// The headers below this one have been written by the kernel since they were made ready.
+    used: usize,
 }
 
 impl RecvBatch {
@@ -61,6 +66,7 @@ impl RecvBatch {
             vectors: vec![libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH].into(),
             controls: vec![Control([0; CONTROL_BYTES]); BATCH].into(),
             bytes: vec![0; BATCH * SLOT_BYTES].into(),
+            used: BATCH,
         };
         for slot in 0..BATCH {
             batch.vectors[slot] = libc::iovec {
@@ -81,7 +87,7 @@ impl RecvBatch {
     /// # Errors
     /// As `recvmmsg(2)`: with `IP_RECVERR`, an ICMP error that has come in.
     pub(crate) fn receive(&mut self, fd: RawFd, from: usize) -> io::Result<usize> {
-        for header in &mut self.headers[from..] {
+        for header in &mut self.headers[from..self.used.max(from)] {
             header.msg_hdr.msg_namelen = mem::size_of::<RawAddr>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES;
             header.msg_hdr.msg_flags = 0;
@@ -98,6 +104,7 @@ impl RecvBatch {
                 ptr::null_mut(),
             )
         };
+        self.used = from + usize::try_from(received).unwrap_or(0);
         match usize::try_from(received) {
             Ok(received) => Ok(received),
             Err(_) => match io::Error::last_os_error() {
@@ -450,8 +457,10 @@ fn set_flag(fd: RawFd, level: i32, option: i32) -> io::Result<()> {
 }
 
 /// An epoll instance (`epoll(7)`), level-triggered.
-#[derive(Debug)]
-pub(crate) struct Epoll(OwnedFd);
+pub(crate) struct Epoll {
+    fd: OwnedFd,
+    events: Box<[libc::epoll_event]>,
+}
 
 /// What epoll reports of one descriptor.
 #[derive(Clone, Copy, Debug)]
@@ -465,13 +474,14 @@ pub(crate) struct Ready {
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: no pointers; a descriptor that is not negative is new and ours.
-        unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC)).map(Epoll) }
+        let fd = unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }?;
+        Ok(Epoll { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS].into() })
     }
 
     pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: key };
         // SAFETY: the event is live.
-        match unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
+        match unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -479,22 +489,20 @@ impl Epoll {
 
     pub(crate) fn remove(&self, fd: RawFd) {
         // SAFETY: no event is needed for a removal (since Linux 2.6.9).
-        unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
+        unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, ptr::null_mut()) };
     }
 
     /// Waits until something is ready or the time is over, rounded up to milliseconds.
-    pub(crate) fn wait(&self, ready: &mut Vec<Ready>, timeout: Duration) -> io::Result<()> {
-        const EVENTS: usize = 256;
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+    pub(crate) fn wait(&mut self, ready: &mut Vec<Ready>, timeout: Duration) -> io::Result<()> {
         let millis = timeout.as_micros().div_ceil(1_000).min(i32::MAX as u128) as i32;
+        let (fd, events) = (self.fd.as_raw_fd(), self.events.as_mut_ptr());
         // SAFETY: `events` has room for EVENTS events.
-        let count =
-            unsafe { libc::epoll_wait(self.0.as_raw_fd(), events.as_mut_ptr(), EVENTS as i32, millis) };
+        let count = unsafe { libc::epoll_wait(fd, events, EVENTS as i32, millis) };
         ready.clear();
         match usize::try_from(count) {
             Ok(count) => {
                 ready.extend(
-                    events[..count].iter().map(|event| Ready {
+                    self.events[..count].iter().map(|event| Ready {
                         key: event.u64,
                         error: event.events & libc::EPOLLERR as u32 != 0,
                     }),
