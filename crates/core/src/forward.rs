@@ -306,10 +306,7 @@ impl Forwarder {
                 let key = ClientKey::new(listener, client);
                 reply.send(self.migrate_by_message(key, session, token, cx));
             }
-            Message::Close { listener, client, session } => {
-                let key = ClientKey::new(listener, client);
-                self.end_session(key, session, Event::EndedBackendGone, &mut cx.lock());
-            }
+            Message::Close { session, .. } => self.close(session, cx),
         }
     }
 

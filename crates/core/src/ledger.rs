@@ -254,8 +254,7 @@ impl Ledger {
         if before.backends().iter().all(|backend| self.current(backend).is_some()) {
             return Vec::new();
         }
-        let gone = |session: &&Session| self.current(session.seat.backend()).is_none();
-        self.sessions.values().filter(gone).map(locate).collect()
+        self.sessions.values().filter(|session| self.strands(session)).map(locate).collect()
     }
 
     /// The backend as the inventory has it now, unless it is gone or has moved to another address.
@@ -602,6 +601,20 @@ impl Ledger {
             return Err(Refusal::ExpiredToken);
         }
         self.target(&grant.backend, session.listener)
+    }
+
+    /// Where the session is carried, if it still runs.
+    pub fn located(&self, id: SessionId) -> Option<Located> {
+        self.sessions.get(&id).map(locate)
+    }
+
+    /// Says whether the session runs on a backend that is no longer in the inventory.
+    pub fn is_stranded(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| self.strands(session))
+    }
+
+    fn strands(&self, session: &Session) -> bool {
+        self.current(session.seat.backend()).is_none()
     }
 
     /// The session of that number.

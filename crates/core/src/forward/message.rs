@@ -74,11 +74,12 @@ pub enum Message {
         /// Told the outcome.
         reply: Reply,
     },
-    /// End a session whose client half you have: its backend is gone.
+    /// End a session whose backend is gone. Follows a client that has gone elsewhere meanwhile, and
+    /// does nothing to a session that has moved to another backend.
     Close {
         /// Its listener.
         listener: ListenerId,
-        /// Its client.
+        /// Where its client was last seen.
         client: ClientAddr,
         /// The session.
         session: SessionId,

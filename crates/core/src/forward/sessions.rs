@@ -252,6 +252,25 @@ impl Forwarder {
 
 /// End.
 impl Forwarder {
+    /// Ends a session whose backend is gone, wherever its client is by now; unless it has moved to
+    /// another backend since.
+    pub(super) fn close(&mut self, session: SessionId, cx: &mut Context<'_>) {
+        let mut locked = cx.lock();
+        let Some(at) = locked.ledger.located(session).filter(|_| locked.ledger.is_stranded(session)) else {
+            return;
+        };
+        let (listener, client) = (at.listener, at.client);
+        match at.place {
+            Place::Worker(worker) if worker != self.worker => {
+                self.tell(worker, Message::Close { listener, client, session });
+            }
+            _ => {
+                let key = ClientKey::new(listener, client);
+                self.end_session(key, session, Event::EndedBackendGone, &mut locked);
+            }
+        }
+    }
+
     /// Ends a session whose client half is here.
     pub(super) fn end_session(
         &mut self,

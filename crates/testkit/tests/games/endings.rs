@@ -5,6 +5,8 @@ use std::time::Duration;
 use udp_director_core::{Dropped, Event};
 use udp_director_testkit::sim::{GAME, Setup, World, backend, client, client_at};
 
+use crate::two_workers;
+
 const MICROSECOND: Duration = Duration::from_micros(1);
 
 fn short_timeout() -> Setup {
@@ -162,4 +164,41 @@ fn upstream_socket_closes_a_minute_after_its_last_slot() {
     assert_eq!(world.open_sockets(), 0);
     world.run_out();
     world.assert_empty();
+}
+
+#[test]
+fn session_of_a_backend_that_is_gone_ends_wherever_its_client_has_gone() {
+    let (here, there) = two_workers();
+    let delay = Duration::from_millis(5);
+    let setup = Setup { workers: 2, message_delay: delay..delay, ..Setup::default() };
+    let mut world = World::new(setup);
+    let token = world.token(here.ip(), "alpha");
+    world.bare(GAME, here, token);
+    world.settle();
+    world.publish(vec![backend("beta", 2)]);
+    world.control(GAME, there, token);
+    world.run(Duration::from_secs(1));
+    world.send(GAME, there, b"into the void");
+    world.settle();
+    assert!(world.watch().arrived.is_empty());
+    assert_eq!((world.sessions(), world.events(Event::EndedBackendGone)), (0, 1));
+    world.run_out();
+    world.assert_empty();
+}
+
+#[test]
+fn session_that_has_moved_on_does_not_end_with_its_old_backend() {
+    let delay = Duration::from_millis(5);
+    let mut world = World::new(Setup { message_delay: delay..delay, ..Setup::default() });
+    let alice = client("192.0.2.1:5000");
+    let first = world.token(alice.ip(), "alpha");
+    let second = world.token(alice.ip(), "beta");
+    world.bare(GAME, alice, first);
+    world.settle();
+    world.publish(vec![backend("beta", 2)]);
+    world.control(GAME, alice, second);
+    world.run(delay * 2);
+    world.send(GAME, alice, b"after");
+    world.settle();
+    assert_eq!(world.watch().backend_of(b"after"), "beta");
 }
