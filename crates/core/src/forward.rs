@@ -302,10 +302,7 @@ impl Forwarder {
             }
             Message::Redirect(redirect) => self.redirect_here(&redirect),
             Message::Retire(retire) => self.retire_here(&retire, cx.now),
-            Message::Migrate { listener, client, session, token, reply } => {
-                let key = ClientKey::new(listener, client);
-                reply.send(self.migrate_by_message(key, session, token, cx));
-            }
+            Message::Migrate { session, token, reply, .. } => self.reset(session, token, reply, cx),
             Message::Close { session, .. } => self.close(session, cx),
         }
     }

@@ -61,11 +61,11 @@ pub enum Message {
     Redirect(Redirect),
     /// A session has left a slot of yours.
     Retire(Retire),
-    /// Migrate a session whose client half you have, and say what came of it.
+    /// Migrate a session, and say what came of it. Follows a client that has gone elsewhere meanwhile.
     Migrate {
         /// Its listener.
         listener: ListenerId,
-        /// Its client.
+        /// Where its client was last seen.
         client: ClientAddr,
         /// The session.
         session: SessionId,

@@ -10,7 +10,7 @@ use udp_director_wire::Token;
 
 use super::clients::{ClientHalf, ClientKey};
 use super::deadlines::Timer;
-use super::message::{Effect, Message, Redirect, Retire};
+use super::message::{Effect, Message, Redirect, Reply, Retire};
 use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
 use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
 use crate::addr::BackendAddr;
@@ -107,17 +107,28 @@ impl Forwarder {
 
 /// Migrate.
 impl Forwarder {
-    /// Migrates a session whose client half is here, for the control side.
-    pub(super) fn migrate_by_message(
+    /// Migrates a session for the control side, wherever its client is by now.
+    pub(super) fn reset(&mut self, session: SessionId, token: Token, reply: Reply, cx: &mut Context<'_>) {
+        let mut locked = cx.lock();
+        let Some(at) = locked.ledger.located(session) else { return reply.send(Err(Refusal::NoSession)) };
+        let (listener, client) = (at.listener, at.client);
+        match at.place {
+            Place::Worker(worker) if worker != self.worker => {
+                self.tell(worker, Message::Migrate { listener, client, session, token, reply });
+            }
+            _ => reply.send(self.reset_here(ClientKey::new(listener, client), session, token, &mut locked)),
+        }
+    }
+
+    fn reset_here(
         &mut self,
         key: ClientKey,
         session: SessionId,
         token: Token,
-        cx: &mut Context<'_>,
+        locked: &mut Locked<'_, '_>,
     ) -> Result<(), Refusal> {
-        let mut locked = cx.lock();
         let target = locked.ledger.admit_migration(session, &token, locked.now)?;
-        self.migrate(key, &Move { session, token, addr: target.addr }, &mut locked)?;
+        self.migrate(key, &Move { session, token, addr: target.addr }, locked)?;
         self.counters.happened(Event::MigratedByReset);
         Ok(())
     }

@@ -6,6 +6,8 @@ use udp_director_core::{ClientAddr, Dropped, Event, Refusal};
 use udp_director_testkit::sim::{GAME, Setup, VOICE, World, backend, client, settings};
 use udp_director_wire::{AckStatus, Token};
 
+use crate::two_workers;
+
 const GRACE: Duration = Duration::from_millis(250);
 const MICROSECOND: Duration = Duration::from_micros(1);
 
@@ -250,4 +252,34 @@ fn acknowledgement_tells_the_outcome_and_is_shorter_than_the_request() {
     assert_eq!(world.player(bad).refusals(), [AckStatus::NotYours]);
     assert_eq!(world.events(Event::OpenedByToken), 1);
     assert!(world.watch().delivered.iter().all(|ack| ack.payload.len() == 19));
+}
+
+/// The message to the worker is under way while the client goes elsewhere: it must not split the
+/// session into a half that has moved and one that has not.
+#[test]
+fn reset_follows_a_session_that_is_resumed_meanwhile() {
+    for linger_seen in [false, true] {
+        let (here, there) = two_workers();
+        let delay = Duration::from_millis(5);
+        let setup = Setup { workers: 2, message_delay: delay..delay, ..Setup::default() };
+        let (mut world, first) = playing(setup, here);
+        let second = world.token(here.ip(), "beta");
+        if linger_seen {
+            assert_eq!(world.reset(first, second, here.ip()), Ok(1));
+            world.control(GAME, there, first);
+        } else {
+            world.control(GAME, there, first);
+            world.run(Duration::from_millis(1));
+            assert_eq!(world.reset(first, second, here.ip()), Ok(1));
+        }
+        world.run(Duration::from_millis(20));
+        assert_eq!(world.resets(), [Ok(())]);
+        world.send(GAME, there, b"after");
+        world.settle();
+        assert_eq!(world.watch().backend_of(b"after"), "beta");
+        assert!(world.watch().has_delivered(GAME, there, b"afterbeta"));
+        assert_eq!((world.seats("alpha"), world.seats("beta")), (0, 1));
+        world.run_out();
+        world.assert_empty();
+    }
 }
