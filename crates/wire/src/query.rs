@@ -64,7 +64,12 @@ pub struct StatusQuery {
     #[serde(alias = "json_path")]
     pub json_path: String,
     /// The value that the path must give.
-    #[serde(default, alias = "expected_value", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "expected_value",
+        deserialize_with = "any_value",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expected_value: Option<Value>,
     /// The values of which the path must give one.
     #[serde(default, alias = "expected_values", skip_serializing_if = "Option::is_none")]
@@ -207,6 +212,10 @@ pub fn parse_request(document: &[u8]) -> Result<Request, RequestError> {
     let Some(object) = value.as_object_mut() else {
         return Err(RequestError::Type("a document is a JSON object".into()));
     };
+    // serde would take a list as the fields in their order.
+    if ["statusQuery", "status_query"].iter().any(|key| object.get(*key).is_some_and(Value::is_array)) {
+        return Err(RequestError::Type("statusQuery is an object".into()));
+    }
     let kind = object.remove("type").unwrap_or_else(|| "query".into());
     match kind.as_str() {
         Some("query") => Query::deserialize(value).map(Request::Query).map_err(RequestError::Shape),
@@ -239,6 +248,11 @@ impl<'de> Visitor<'de> for LabelSelectorVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LabelSelector, A::Error> {
         BTreeMap::deserialize(de::value::MapAccessDeserializer::new(map)).map(LabelSelector::Pairs)
     }
+}
+
+/// `null` is a value to compare with, not a field that is left out.
+fn any_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
@@ -292,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn null_is_a_value_to_expect() {
+        let status = |text: &str| query(text).status_query.expect("a status query").expected_value;
+        let null = r#"{"resourceType":"gs","statusQuery":{"jsonPath":"a","expectedValue":null}}"#;
+        assert_eq!(status(null), Some(Value::Null));
+        assert_eq!(status(r#"{"resourceType":"gs","statusQuery":{"jsonPath":"a"}}"#), None);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         use ErrorCode::{InvalidJson, InvalidQuery};
         for (document, text, code) in [
@@ -303,6 +325,7 @@ mod tests {
             (r#"{"type":"dance"}"#, "not \"dance\"", InvalidQuery),
             (r#"{"resourceType":"a","labelselector":{}}"#, "unknown field `labelselector`", InvalidQuery),
             (r#"{"resourceType":1}"#, "expected a string", InvalidQuery),
+            (r#"{"resourceType":"a","statusQuery":["b","c",null]}"#, "is an object", InvalidQuery),
             (r#"{"type":"sessionReset","session":"x","token":"y"}"#, "36 visible", InvalidQuery),
         ] {
             let (error, got) = refusal(document);
