@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::addr::{BackendAddr, ClientAddr};
 use crate::session::{Activity, Generation, SessionId, Upstream};
 use crate::settings::ListenerId;
+use crate::time::Moment;
 
 /// A client, packed for hashing: 24 bytes. IPv4 stands in its IPv6-mapped form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,8 +34,15 @@ pub(super) struct ClientHalf {
     pub(super) activity: Arc<Activity>,
     /// The backend is yet to be told who the client is, with its next datagram.
     pub(super) announce: bool,
-    /// The session goes on from another client address; this one is about to be given up.
-    pub(super) lingers: bool,
+    /// Until when this half stays though its session goes on from another client address.
+    pub(super) lingers: Option<Moment>,
+}
+
+impl ClientHalf {
+    /// The session, unless it goes on from another client address.
+    pub(super) fn current(&self) -> Option<SessionId> {
+        self.lingers.is_none().then_some(self.session)
+    }
 }
 
 /// The client halves of a worker. Bounded by `limits.maxSessions`: each belongs to a session, and a

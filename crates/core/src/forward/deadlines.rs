@@ -55,7 +55,8 @@ impl Forwarder {
         match timer {
             Timer::Idle(key, id) => self.idle(key, id, cx),
             Timer::Linger(key, id) => {
-                self.clients.remove_if(&key, |half| half.session == id && half.lingers);
+                let over = |until: Moment| until <= cx.now;
+                self.clients.remove_if(&key, |half| half.session == id && half.lingers.is_some_and(over));
             }
             Timer::Upstream(key, id) => self.upstream_due(key, id, cx.now),
             Timer::Held(key) => self.token_overdue(key, cx),
@@ -69,7 +70,7 @@ impl Forwarder {
 
     fn idle(&mut self, key: ClientKey, id: SessionId, cx: &mut Context<'_>) {
         let Some(half) = self.clients.get_mut(&key) else { return };
-        if half.session != id || half.lingers {
+        if half.current() != Some(id) {
             return;
         }
         let ends = half.activity.last() + self.settings.session_timeout;

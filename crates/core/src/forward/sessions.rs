@@ -76,7 +76,7 @@ impl Forwarder {
             upstream,
             activity: Arc::clone(&opened.activity),
             announce: self.announces(arrival.listener),
-            lingers: false,
+            lingers: None,
         };
         self.clients.insert(key, half);
         let half = UpstreamHalf {
@@ -206,7 +206,7 @@ impl Forwarder {
             upstream: resumed.upstream,
             activity: resumed.activity,
             announce: false,
-            lingers: false,
+            lingers: None,
         };
         let redirect = half.redirect(&key);
         self.redirect(redirect);
@@ -228,8 +228,9 @@ impl Forwarder {
     pub(super) fn linger(&mut self, key: ClientKey, session: SessionId, generation: Generation, now: Moment) {
         let left = |half: &&mut ClientHalf| half.session == session && half.generation < generation;
         if let Some(half) = self.clients.get_mut(&key).filter(left) {
-            half.lingers = true;
-            self.timers.push(Reverse((now + self.settings.migration_grace, Timer::Linger(key, session))));
+            let until = now + self.settings.migration_grace;
+            half.lingers = Some(until);
+            self.timers.push(Reverse((until, Timer::Linger(key, session))));
         }
     }
 

@@ -49,7 +49,7 @@ impl Forwarder {
             return Err(Refusal::WorkerBusy);
         }
         let key = ClientKey::new(arrival.listener, arrival.client);
-        let own = self.clients.get_mut(&key).filter(|half| !half.lingers).map(|half| half.session);
+        let own = self.clients.get_mut(&key).and_then(|half| half.current());
         self.present(arrival, &presented(arrival, packet.token, own, true), cx)
     }
 
@@ -63,7 +63,8 @@ impl Forwarder {
 
     /// Whether a bare token within a session is for the director. The session's own is: clients repeat
     /// it. So is one that the default endpoint was faster than: a client that has been taken in
-    /// without a token goes where its late token says. Any other is data like all else.
+    /// without a token goes where its late token says. And so is one from an address that its session
+    /// has left: that is the next client there. Any other is data like all else.
     pub(super) fn takes_token(
         &mut self,
         key: ClientKey,
@@ -71,17 +72,18 @@ impl Forwarder {
         token: Token,
         cx: &mut Context<'_>,
     ) -> bool {
-        let Some(own) = self.clients.get_mut(&key).map(|half| half.session) else { return false };
+        let Some(half) = self.clients.get_mut(&key) else { return false };
+        let (session, own) = (half.session, half.current());
         let ledger = cx.ledger.lock();
-        if ledger.has_named(&token, own) {
+        if ledger.has_named(&token, session) {
             self.counters.happened(Event::Repeated);
             return true;
         }
-        if ledger.session(own).is_none_or(|session| session.token.is_some()) {
+        if own.is_some_and(|own| ledger.session(own).is_none_or(|session| session.token.is_some())) {
             return false;
         }
         drop(ledger);
-        self.present(arrival, &presented(arrival, token, Some(own), false), cx).is_ok()
+        self.present(arrival, &presented(arrival, token, own, false), cx).is_ok()
     }
 
     /// Does what a presented token means, and then sends on what was held for it.

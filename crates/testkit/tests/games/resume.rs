@@ -176,3 +176,22 @@ fn client_that_comes_back_before_the_workers_have_talked_is_taken_back() {
     world.run_out();
     world.assert_empty();
 }
+
+#[test]
+fn new_clients_token_from_an_address_just_left_is_a_token_and_no_data() {
+    let (here, there) = two_workers();
+    let (mut world, token) = playing(Setup::default(), here);
+    world.control(GAME, there, token);
+    let other = world.token(here.ip(), "beta");
+    world.bare(GAME, here, other);
+    world.send(GAME, here, b"hello");
+    world.send(GAME, there, b"still here");
+    world.settle();
+    assert!(!world.watch().has_arrived(other.as_bytes()), "no backend sees a token");
+    assert_eq!(world.watch().backend_of(b"hello"), "beta");
+    assert_eq!(world.watch().backend_of(b"still here"), "alpha");
+    world.run(Duration::from_secs(1));
+    world.send(GAME, here, b"on");
+    world.settle();
+    assert_eq!(world.watch().backend_of(b"on"), "beta");
+}
