@@ -157,6 +157,8 @@ pub struct Resumed {
     pub upstream: Upstream,
     /// The backend that the session keeps.
     pub backend_addr: BackendAddr,
+    /// Whether that backend has not yet been sent anything.
+    pub is_new_to_backend: bool,
     /// What it carries is recorded here.
     pub activity: Arc<Activity>,
 }
@@ -419,6 +421,7 @@ impl Ledger {
             generation: Generation::default(),
             started: now,
             activity: Arc::new(Activity::new(now)),
+            before_backend: 0,
         };
         let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
         self.sessions.insert(id, session);
@@ -457,7 +460,10 @@ impl Ledger {
         session.generation = session.generation.next();
         let left_addr = std::mem::replace(&mut session.backend_addr, addr);
         let left = match upstream {
-            Some(upstream) => session.upstream.replace(upstream).map(|left| (left, left_addr)),
+            Some(upstream) => {
+                session.before_backend = session.activity.to_backend().datagrams();
+                session.upstream.replace(upstream).map(|left| (left, left_addr))
+            }
             None => None,
         };
         let generation = session.generation;
@@ -488,6 +494,7 @@ impl Ledger {
             left_place: std::mem::replace(&mut session.place, Place::Worker(worker)),
             upstream,
             backend_addr: session.backend_addr,
+            is_new_to_backend: session.is_new_to_backend(),
             activity: Arc::clone(&session.activity),
         })
     }

@@ -154,4 +154,13 @@ pub struct Session {
     pub started: Moment,
     /// What it has carried.
     pub activity: Arc<Activity>,
+    /// How many of the client's datagrams went to earlier backends.
+    pub(crate) before_backend: u64,
+}
+
+impl Session {
+    /// Whether its backend has not yet been sent anything.
+    pub(crate) fn is_new_to_backend(&self) -> bool {
+        self.activity.to_backend.datagrams() == self.before_backend
+    }
 }

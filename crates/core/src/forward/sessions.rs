@@ -205,7 +205,7 @@ impl Forwarder {
             handle: resumed.upstream.socket.handle(),
             upstream: resumed.upstream,
             activity: resumed.activity,
-            announce: false,
+            announce: resumed.is_new_to_backend && self.announces(arrival.listener),
             lingers: None,
         };
         let redirect = half.redirect(&key);

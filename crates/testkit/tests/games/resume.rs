@@ -195,3 +195,28 @@ fn new_clients_token_from_an_address_just_left_is_a_token_and_no_data() {
     world.settle();
     assert_eq!(world.watch().backend_of(b"on"), "beta");
 }
+
+#[test]
+fn backend_hears_of_a_client_that_resumes_before_its_first_datagram() {
+    for (workers, migrates) in [(1, false), (2, false), (1, true), (2, true)] {
+        let (here, there) = two_workers();
+        let mut setup = Setup { workers, ..Setup::default() };
+        setup.settings.listeners[0].proxy_protocol = true;
+        let mut world = World::new(setup);
+        let mut token = world.token(here.ip(), "alpha");
+        world.control(GAME, here, token);
+        if migrates {
+            world.send(GAME, here, b"to alpha");
+            token = world.token(here.ip(), "beta");
+            world.control(GAME, here, token);
+        }
+        world.control(GAME, there, token);
+        world.send(GAME, there, b"first");
+        world.send(GAME, there, b"second");
+        world.settle();
+        let mut arrived = world.watch().arrived.iter().map(|arrived| &arrived.payload[..]);
+        let first = arrived.find(|payload| payload.ends_with(b"first")).expect("it has arrived");
+        assert!(first.starts_with(b"\r\n\r\n\0\r\nQUIT\n"), "{workers} workers, migrates: {migrates}");
+        assert!(world.watch().has_arrived(b"second"), "and once only");
+    }
+}
