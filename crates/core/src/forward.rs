@@ -23,8 +23,7 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +40,7 @@ use crate::shared::SharedLedger;
 use crate::time::Moment;
 
 use clients::{ClientKey, Clients};
-use deadlines::Timer;
+use deadlines::{Deadlines, Timer};
 use hold::Hold;
 pub use message::{Effect, Message, Reply};
 use pool::Pool;
@@ -111,7 +110,7 @@ pub struct Forwarder {
     upstreams: Upstreams,
     pool: Pool,
     hold: Hold,
-    timers: BinaryHeap<Reverse<(Moment, Timer)>>,
+    deadlines: Deadlines,
     effects: VecDeque<Effect>,
     /// Sockets of other workers that a client half has let go within this batch: they must not close
     /// while the batch still names their handles.
@@ -151,7 +150,7 @@ impl Forwarder {
             upstreams: Upstreams::default(),
             pool: Pool::new(max_upstreams),
             hold: Hold::default(),
-            timers: BinaryHeap::new(),
+            deadlines: Deadlines::default(),
             effects: VecDeque::new(),
             parting: Vec::new(),
             counters,
@@ -237,11 +236,12 @@ impl Forwarder {
 
     fn hold_back(&mut self, key: ClientKey, arrival: &Arrival, payload: &[u8], now: Moment) -> Verdict {
         let first = !self.hold.holds(&key);
-        if !self.hold.push(key, arrival.local, payload) {
+        let until = now + self.settings.token_grace;
+        if !self.hold.push(key, arrival.local, payload, until) {
             return Verdict::Drop(Dropped::HoldFull);
         }
         if first {
-            self.timers.push(Reverse((now + self.settings.token_grace, Timer::Held(key))));
+            self.schedule(until, Timer::Held(key));
         }
         Verdict::Consumed
     }
@@ -334,7 +334,7 @@ impl Forwarder {
             slots: self.upstreams.len(),
             sockets: self.pool.open_sockets(),
             held: self.hold.clients(),
-            deadlines: self.timers.len(),
+            deadlines: self.deadlines.len(),
         }
     }
 }

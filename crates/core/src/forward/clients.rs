@@ -36,6 +36,8 @@ pub(super) struct ClientHalf {
     pub(super) announce: bool,
     /// Until when this half stays though its session goes on from another client address.
     pub(super) lingers: Option<Moment>,
+    /// When it is next looked at whether the session is idle.
+    pub(super) idle_at: Moment,
 }
 
 impl ClientHalf {
@@ -78,6 +80,10 @@ impl Clients {
 
     pub(super) fn insert(&mut self, key: ClientKey, half: ClientHalf) {
         self.0.insert(key, half);
+    }
+
+    pub(super) fn remove(&mut self, key: &ClientKey) {
+        self.0.remove(key);
     }
 
     /// Removes the half at `key` if it is the one that is meant; says whether it was.

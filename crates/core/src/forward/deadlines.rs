@@ -1,6 +1,7 @@
 //! Deadlines: what becomes due in a worker, and what is done then.
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::clients::ClientKey;
@@ -15,6 +16,9 @@ use crate::time::Moment;
 
 /// How many deadlines one call of [`Forwarder::handle_timeout`] acts on at most.
 const BUDGET: usize = 512;
+
+/// How many outdated deadlines are left lying at least before they are cleared away.
+const OUTDATED: usize = 1024;
 
 /// What may be due. Each is checked against what it is about: it may have been outdated since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,10 +35,29 @@ pub(super) enum Timer {
     Unused(UpstreamIndex),
 }
 
+/// What becomes due when. Outdated deadlines stay in it for a while: see [`Forwarder::schedule`].
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(BinaryHeap<Reverse<(Moment, Timer)>>);
+
+impl Deadlines {
+    fn next(&self) -> Option<Moment> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn pop_due(&mut self, now: Moment) -> Option<(Moment, Timer)> {
+        self.next().filter(|at| *at <= now)?;
+        self.0.pop().map(|Reverse(due)| due)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Forwarder {
     /// When [`Forwarder::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.deadlines.next()
     }
 
     /// Acts on the deadlines that have passed, a bounded number a call. Not to be called while
@@ -42,22 +65,45 @@ impl Forwarder {
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.parting.clear();
         for _ in 0..BUDGET {
-            match self.timers.peek() {
-                Some(Reverse((at, _))) if *at <= cx.now => {}
-                _ => return,
+            let Some((at, timer)) = self.deadlines.pop_due(cx.now) else { return };
+            if self.is_meant(at, timer) {
+                self.act(timer, cx);
             }
-            let Some(Reverse((_, timer))) = self.timers.pop() else { return };
-            self.act(timer, cx);
+        }
+    }
+
+    /// Enters a deadline. Those that are outdated are cleared away once they outnumber the others, so
+    /// that a client that roams without end does not fill the memory.
+    pub(super) fn schedule(&mut self, at: Moment, timer: Timer) {
+        self.deadlines.0.push(Reverse((at, timer)));
+        let current = 2 * self.clients.len() + self.upstreams.len() + self.pool.open_sockets();
+        if self.deadlines.len() > 2 * (current + self.hold.clients()) + OUTDATED {
+            let mut deadlines = std::mem::take(&mut self.deadlines);
+            deadlines.0.retain(|Reverse((at, timer))| self.is_meant(*at, *timer));
+            self.deadlines = deadlines;
+        }
+    }
+
+    /// Whether that is still the deadline of what it is about.
+    fn is_meant(&mut self, at: Moment, timer: Timer) -> bool {
+        match timer {
+            Timer::Idle(key, id) => self
+                .clients
+                .get_mut(&key)
+                .is_some_and(|half| half.current() == Some(id) && half.idle_at == at),
+            Timer::Linger(key, id) => {
+                self.clients.get_mut(&key).is_some_and(|half| half.session == id && half.lingers == Some(at))
+            }
+            Timer::Upstream(key, id) => self.upstreams.get_mut(&key).is_some_and(|half| half.session == id),
+            Timer::Held(key) => self.hold.until(&key) == Some(at),
+            Timer::Unused(index) => self.pool.is_unused(index),
         }
     }
 
     fn act(&mut self, timer: Timer, cx: &mut Context<'_>) {
         match timer {
             Timer::Idle(key, id) => self.idle(key, id, cx),
-            Timer::Linger(key, id) => {
-                let over = |until: Moment| until <= cx.now;
-                self.clients.remove_if(&key, |half| half.session == id && half.lingers.is_some_and(over));
-            }
+            Timer::Linger(key, _) => self.clients.remove(&key),
             Timer::Upstream(key, id) => self.upstream_due(key, id, cx.now),
             Timer::Held(key) => self.token_overdue(key, cx),
             Timer::Unused(index) => {
@@ -70,32 +116,38 @@ impl Forwarder {
 
     fn idle(&mut self, key: ClientKey, id: SessionId, cx: &mut Context<'_>) {
         let Some(half) = self.clients.get_mut(&key) else { return };
-        if half.current() != Some(id) {
-            return;
-        }
         let ends = half.activity.last() + self.settings.session_timeout;
         if ends > cx.now {
-            self.timers.push(Reverse((ends, Timer::Idle(key, id))));
+            self.watch_idle(key, ends);
         } else {
             self.end_session(key, id, Event::EndedIdle, &mut cx.lock());
         }
     }
 
+    /// Looks at the session of that client half again when it may have been idle for too long.
+    pub(super) fn watch_idle(&mut self, key: ClientKey, at: Moment) {
+        if let Some(half) = self.clients.get_mut(&key) {
+            half.idle_at = at;
+            let session = half.session;
+            self.schedule(at, Timer::Idle(key, session));
+        }
+    }
+
     fn upstream_due(&mut self, key: UpstreamKey, id: SessionId, now: Moment) {
-        let Some(half) = self.upstreams.get_mut(&key).filter(|half| half.session == id) else { return };
+        let Some(half) = self.upstreams.get_mut(&key) else { return };
         match half.phase {
             Phase::Live => {}
             Phase::Grace => {
                 half.phase = Phase::Rest(now + SLOT_REST);
-                self.timers.push(Reverse((now + SLOT_REST, Timer::Upstream(key, id))));
+                self.schedule(now + SLOT_REST, Timer::Upstream(key, id));
             }
             Phase::Rest(until) if until > now => {
-                self.timers.push(Reverse((until, Timer::Upstream(key, id))));
+                self.schedule(until, Timer::Upstream(key, id));
             }
             Phase::Rest(_) => {
                 self.upstreams.remove(&key);
                 if self.pool.release(key.index(), key.backend()) {
-                    self.timers.push(Reverse((now + pool::UNUSED_FOR, Timer::Unused(key.index()))));
+                    self.schedule(now + pool::UNUSED_FOR, Timer::Unused(key.index()));
                 }
             }
         }
@@ -121,11 +173,11 @@ impl Forwarder {
         self.settings = settings;
         if shorter {
             let timeout = self.settings.session_timeout;
-            self.timers.retain(|Reverse((_, timer))| !matches!(timer, Timer::Idle(..)));
-            self.timers.extend(self.clients.iter().map(|(key, half)| {
-                let ends = half.activity.last() + timeout;
-                Reverse((ends.max(now), Timer::Idle(key, half.session)))
-            }));
+            let ends: Vec<_> =
+                self.clients.iter().map(|(key, half)| (key, half.activity.last() + timeout)).collect();
+            for (key, at) in ends {
+                self.watch_idle(key, at.max(now));
+            }
         }
     }
 }

@@ -104,6 +104,10 @@ impl Pool {
         place.slots == 0
     }
 
+    pub(super) fn is_unused(&self, index: UpstreamIndex) -> bool {
+        self.sockets[index.0 as usize].slots == 0
+    }
+
     /// Gives a socket up on which there is no slot; says whether it did.
     pub(super) fn close_if_unused(&mut self, index: UpstreamIndex) -> bool {
         let place = &mut self.sockets[index.0 as usize];

@@ -3,7 +3,6 @@
 //! The ledger decides, under its lock; what is done here puts its decision into the halves, or tells
 //! the worker that has them.
 
-use std::cmp::Reverse;
 use std::sync::{Arc, MutexGuard};
 
 use udp_director_wire::Token;
@@ -77,6 +76,7 @@ impl Forwarder {
             activity: Arc::clone(&opened.activity),
             announce: self.announces(arrival.listener),
             lingers: None,
+            idle_at: locked.now,
         };
         self.clients.insert(key, half);
         let half = UpstreamHalf {
@@ -87,7 +87,7 @@ impl Forwarder {
             phase: Phase::Live,
         };
         self.upstreams.insert(slot, half);
-        self.watch_idle(key, opened.id, locked.now);
+        self.watch_idle(key, locked.now + self.settings.session_timeout);
         Ok(key)
     }
 
@@ -98,10 +98,6 @@ impl Forwarder {
 
     fn announces(&self, listener: ListenerId) -> bool {
         self.settings.listener(listener).is_some_and(|listener| listener.proxy_protocol)
-    }
-
-    fn watch_idle(&mut self, key: ClientKey, session: SessionId, now: Moment) {
-        self.timers.push(Reverse((now + self.settings.session_timeout, Timer::Idle(key, session))));
     }
 }
 
@@ -207,11 +203,12 @@ impl Forwarder {
             activity: resumed.activity,
             announce: resumed.is_new_to_backend && self.announces(arrival.listener),
             lingers: None,
+            idle_at: locked.now,
         };
         let redirect = half.redirect(&key);
         self.redirect(redirect);
         self.clients.insert(key, half);
-        self.watch_idle(key, id, locked.now);
+        self.watch_idle(key, locked.now + self.settings.session_timeout);
         Ok(())
     }
 
@@ -230,7 +227,7 @@ impl Forwarder {
         if let Some(half) = self.clients.get_mut(&key).filter(left) {
             let until = now + self.settings.migration_grace;
             half.lingers = Some(until);
-            self.timers.push(Reverse((until, Timer::Linger(key, session))));
+            self.schedule(until, Timer::Linger(key, session));
         }
     }
 
@@ -328,7 +325,7 @@ impl Forwarder {
             None => (Phase::Rest(now + SLOT_REST), now + SLOT_REST),
         };
         half.phase = phase;
-        self.timers.push(Reverse((until, Timer::Upstream(key, retire.session))));
+        self.schedule(until, Timer::Upstream(key, retire.session));
     }
 
     fn tell(&mut self, worker: WorkerId, message: Message) {

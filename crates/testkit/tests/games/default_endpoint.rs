@@ -146,3 +146,22 @@ fn spoofed_token_does_not_move_a_tokenless_client() {
     assert_eq!(world.watch().backend_of(b"after"), "lobby");
     assert_eq!(world.refusals(Refusal::WrongClient), 2);
 }
+
+#[test]
+fn second_wait_of_an_address_lasts_as_long_as_the_first() {
+    let mut setup = with_lobby();
+    setup.settings.session_timeout = Duration::from_millis(100);
+    let mut world = World::new(setup);
+    let alice = client("192.0.2.1:5000");
+    let first = world.token(alice.ip(), "alpha");
+    world.send(GAME, alice, b"one");
+    world.bare(GAME, alice, first);
+    world.run(Duration::from_millis(400));
+    assert_eq!(world.sessions(), 0, "idle");
+    world.token(alice.ip(), "alpha");
+    world.send(GAME, alice, b"two");
+    world.run(Duration::from_millis(499));
+    assert!(!world.watch().has_arrived(b"two"));
+    world.run(Duration::from_millis(1));
+    assert_eq!(world.watch().backend_of(b"two"), "lobby");
+}

@@ -220,3 +220,16 @@ fn backend_hears_of_a_client_that_resumes_before_its_first_datagram() {
         assert!(world.watch().has_arrived(b"second"), "and once only");
     }
 }
+
+#[test]
+fn flapping_between_addresses_leaves_no_trail_of_deadlines() {
+    let (here, there) = two_workers();
+    let (mut world, token) = playing(Setup::default(), here);
+    for _ in 0..5000 {
+        world.control(GAME, there, token);
+        world.control(GAME, here, token);
+        world.run(Duration::from_millis(1));
+    }
+    let deadlines = world.holdings()[0].deadlines;
+    assert!(deadlines < 2000, "{deadlines}");
+}
