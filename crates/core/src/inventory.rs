@@ -135,6 +135,8 @@ struct Scope {
     backends: Range<usize>,
     /// Those that accept players.
     accepting: LabelIndex,
+    /// Whether that is all of them.
+    all_accept: bool,
 }
 
 impl Inventory {
@@ -196,6 +198,15 @@ impl Inventory {
             .filter(|backend| backend.spec.accepting)
     }
 
+    /// Every backend of that type and namespace (`None`: of any), in order; `None` where one of them
+    /// does not accept players.
+    pub(crate) fn whole(&self, resource_type: &str, namespace: Option<&str>) -> Option<&[Arc<Backend>]> {
+        let scopes = self.scopes_of(resource_type, namespace);
+        let (first, last) = (scopes.first()?, scopes.last()?);
+        let all_accept = scopes.iter().all(|scope| scope.all_accept);
+        all_accept.then(|| &self.backends[first.backends.start..last.backends.end])
+    }
+
     fn scopes_of(&self, resource_type: &str, namespace: Option<&str>) -> &[Scope] {
         let order = |scope: &Scope| {
             let spec = &self.backends[scope.backends.start].spec;
@@ -217,7 +228,8 @@ impl Scope {
                 accepting.add(position, &backend.spec.labels);
             }
         }
-        Scope { backends: start..start + backends.len(), accepting }
+        let all_accept = backends.iter().all(|backend| backend.spec.accepting);
+        Scope { backends: start..start + backends.len(), accepting, all_accept }
     }
 
     fn positions<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Positions<'_> {

@@ -190,7 +190,7 @@ impl Control {
 
     fn default_endpoint(&self, inventory: &Inventory) -> Option<Arc<DefaultEndpoint>> {
         let query = self.config.default_endpoint.clone()?;
-        let candidates = inventory.matching(&query);
+        let candidates = inventory.matching(&query).into_owned();
         let known = self.ledger.lock().default_endpoint().map(|endpoint| Arc::clone(&endpoint.balancer));
         let known = known.filter(|balancer| *balancer.strategy() == self.config.strategy);
         let balancer = known.unwrap_or_else(|| Arc::new(Balancer::new(self.config.strategy.clone())));

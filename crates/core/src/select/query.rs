@@ -91,6 +91,11 @@ impl Query {
         self.sticky_key.as_deref()
     }
 
+    /// Whether any backend of the type and namespace will do.
+    pub(super) fn asks_nothing_more(&self) -> bool {
+        self.labels == Selector::default() && self.annotations.is_empty() && self.status.is_none()
+    }
+
     /// Whether a backend is what is asked for, whether or not it accepts players.
     pub fn matches(&self, spec: &BackendSpec) -> bool {
         *self.resource_type == *spec.resource_type

@@ -146,6 +146,6 @@ impl World {
 fn default_endpoint(inventory: &Inventory) -> DefaultEndpoint {
     let query = wire::Query { resource_type: "lobby".to_owned(), ..wire::Query::default() };
     let query = Query::compile(&query).expect("a query for a type alone compiles");
-    let candidates = inventory.matching(&query);
+    let candidates = inventory.matching(&query).into_owned();
     DefaultEndpoint { query, balancer: Arc::new(Balancer::new(Strategy::LeastSessions)), candidates }
 }
