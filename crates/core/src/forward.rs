@@ -225,13 +225,17 @@ impl Forwarder {
             return Verdict::Drop(Dropped::NoSession);
         }
         let key = ClientKey::new(arrival.listener, arrival.client);
-        if self.hold.holds(&key) || cx.ledger.lock().waits_for(arrival.client.ip(), cx.now) {
+        if self.hold.holds(&key) || self.awaits_token(arrival, cx) {
             return self.hold_back(key, arrival, payload, cx.now);
         }
         match self.open_default(arrival, cx) {
             Ok(key) => self.forward(key, payload, cx.now),
             Err(refusal) => Verdict::Drop(Dropped::Refused(refusal)),
         }
+    }
+
+    fn awaits_token(&self, arrival: &Arrival, cx: &Context<'_>) -> bool {
+        cx.ledger.lock().awaits_token(arrival.listener, arrival.client.ip(), cx.now)
     }
 
     fn hold_back(&mut self, key: ClientKey, arrival: &Arrival, payload: &[u8], now: Moment) -> Verdict {

@@ -2,6 +2,7 @@
 //! workers, TCP connections and the query server share; forwarding is a cache of its decisions.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::seat::Seat;
 use crate::select::{Balancer, Query};
 use crate::session::{Activity, Generation, Place, Session, SessionId, Upstream, WorkerId};
-use crate::settings::{ListenerId, Settings};
+use crate::settings::{Listener, ListenerId, Settings};
 use crate::time::Moment;
 
 /// How many expired tokens one call clears away at most, so that no caller holds the ledger long.
@@ -28,9 +29,10 @@ pub struct Ledger {
     default_endpoint: Option<Arc<DefaultEndpoint>>,
     grants: HashMap<Token, Grant, foldhash::quality::RandomState>,
     expiries: BinaryHeap<Reverse<(Moment, Token)>>,
-    /// Tokens that nobody has redeemed yet, by the IP that asked for them.
-    waiting: HashMap<IpAddr, u32>,
-    waiting_total: usize,
+    /// How many tokens that an IP asked for can still be redeemed on a listener.
+    awaited: HashMap<(IpAddr, ListenerId), u32>,
+    /// How many tokens nobody has redeemed yet.
+    waiting: usize,
     sessions: HashMap<SessionId, Session, foldhash::fast::RandomState>,
     last_session: u64,
 }
@@ -193,6 +195,8 @@ struct Grant {
     bound: bool,
     expires: Moment,
     uses: Vec<(ListenerId, Use)>,
+    /// Where it can still be redeemed, and is counted in [`Ledger::awaited`].
+    awaited: Vec<ListenerId>,
 }
 
 /// What a token has been redeemed for on one listener.
@@ -227,8 +231,8 @@ impl Ledger {
             default_endpoint: None,
             grants: HashMap::default(),
             expiries: BinaryHeap::new(),
-            waiting: HashMap::new(),
-            waiting_total: 0,
+            awaited: HashMap::new(),
+            waiting: 0,
             sessions: HashMap::default(),
             last_session: 0,
         }
@@ -280,12 +284,15 @@ impl Ledger {
     /// At the bound of tokens that wait.
     pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
         self.expire(now);
-        if self.waiting_total >= self.settings.limits.max_pending_tokens {
+        if self.waiting >= self.settings.limits.max_pending_tokens {
             return Err(IssueError::Full);
         }
         let expires = now + self.settings.token_ttl;
-        self.waiting_total += 1;
-        *self.waiting.entry(issue.asked_by).or_default() += 1;
+        let awaited = self.listeners_of(issue.seat.backend());
+        for &listener in &awaited {
+            *self.awaited.entry((issue.asked_by, listener)).or_default() += 1;
+        }
+        self.waiting += 1;
         self.expiries.push(Reverse((expires, issue.token)));
         let grant = Grant {
             backend: Arc::clone(issue.seat.backend()),
@@ -294,9 +301,15 @@ impl Ledger {
             bound: issue.bound,
             expires,
             uses: Vec::new(),
+            awaited,
         };
         self.grants.insert(issue.token, grant);
         Ok(expires)
+    }
+
+    fn listeners_of(&self, backend: &Backend) -> Vec<ListenerId> {
+        let serves = |listener: &&Listener| backend.addr_for(listener).is_some();
+        self.settings.listeners.iter().filter(serves).map(|listener| listener.id).collect()
     }
 
     /// Says what a presented token means; changes nothing.
@@ -384,10 +397,17 @@ impl Ledger {
         self.target(seat.backend(), listener).map(|target| target.addr)
     }
 
-    /// Says whether the IP has a token that waits to be redeemed.
+    /// Says whether the IP has a token that waits to be redeemed on that listener, be it redeemed on
+    /// another or not.
+    pub fn awaits_token(&mut self, listener: ListenerId, ip: IpAddr, now: Moment) -> bool {
+        self.expire(now);
+        self.awaited.contains_key(&(ip, listener))
+    }
+
+    /// Says whether the IP has a token that waits to be redeemed on any listener.
     pub fn waits_for(&mut self, ip: IpAddr, now: Moment) -> bool {
         self.expire(now);
-        self.waiting.contains_key(&ip)
+        self.settings.listeners.iter().any(|listener| self.awaited.contains_key(&(ip, listener.id)))
     }
 
     /// Says whether the token names, or has named, that session: a repeated token is no data.
@@ -433,12 +453,11 @@ impl Ledger {
         let grant = self.grants.get_mut(&token).expect("a token is admitted under the same lock");
         let seat = grant.seat.get_or_insert_with(|| Arc::new(Seat::take(&grant.backend)));
         let seat = Arc::clone(seat);
-        let first = grant.uses.is_empty();
+        self.waiting -= usize::from(grant.uses.is_empty());
         grant.uses.push((listener, Use::Names(id)));
+        let awaited = grant.awaited.extract_if(.., |awaited| *awaited == listener).next();
         let asked_by = grant.asked_by;
-        if first {
-            self.forget_waiting(asked_by);
-        }
+        self.forget_awaited(asked_by, awaited);
         seat
     }
 
@@ -539,23 +558,22 @@ impl Ledger {
     }
 
     fn forget_expired(&mut self, token: &Token) {
-        let Some(grant) = self.grants.get(token) else { return };
-        if grant.names_any() {
-            return;
+        let Some(grant) = self.grants.get_mut(token) else { return };
+        let (asked_by, awaited) = (grant.asked_by, std::mem::take(&mut grant.awaited));
+        if !grant.names_any() {
+            self.waiting -= usize::from(grant.uses.is_empty());
+            self.grants.remove(token);
         }
-        let (unused, asked_by) = (grant.uses.is_empty(), grant.asked_by);
-        self.grants.remove(token);
-        if unused {
-            self.forget_waiting(asked_by);
-        }
+        self.forget_awaited(asked_by, awaited);
     }
 
-    fn forget_waiting(&mut self, asked_by: IpAddr) {
-        self.waiting_total -= 1;
-        if let Some(count) = self.waiting.get_mut(&asked_by) {
-            *count -= 1;
-            if *count == 0 {
-                self.waiting.remove(&asked_by);
+    fn forget_awaited(&mut self, asked_by: IpAddr, listeners: impl IntoIterator<Item = ListenerId>) {
+        for listener in listeners {
+            if let Entry::Occupied(mut count) = self.awaited.entry((asked_by, listener)) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
             }
         }
     }
@@ -636,7 +654,7 @@ impl Ledger {
 
     /// How many tokens wait to be redeemed.
     pub fn waiting_count(&self) -> usize {
-        self.waiting_total
+        self.waiting
     }
 
     /// How many tokens are known: those that wait, those that name a session, and those used up whose

@@ -165,3 +165,16 @@ fn second_wait_of_an_address_lasts_as_long_as_the_first() {
     world.run(Duration::from_millis(1));
     assert_eq!(world.watch().backend_of(b"two"), "lobby");
 }
+
+#[test]
+fn datagrams_are_held_on_a_listener_whose_token_is_yet_to_come_though_another_has_it() {
+    let mut world = World::new(with_lobby());
+    let alice = client("192.0.2.1:5000");
+    let token = world.token(alice.ip(), "alpha");
+    world.bare(GAME, alice, token);
+    world.settle();
+    world.send(VOICE, alice, b"hello");
+    world.bare(VOICE, alice, token);
+    world.settle();
+    assert_eq!(world.watch().backend_of(b"hello"), "alpha");
+}
