@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 use crate::seat::Seat;
 use crate::select::{Balancer, Query};
 use crate::session::{Activity, Generation, Place, Session, SessionId, Upstream, WorkerId};
-use crate::settings::{Listener, ListenerId, Settings};
+use crate::settings::{Limits, Listener, ListenerId, Settings};
 use crate::time::Moment;
 
 /// How many expired tokens one call clears away at most, so that no caller holds the ledger long.
@@ -181,7 +181,8 @@ pub struct Located {
 /// Why no token is given out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
-    /// `limits.maxPendingTokens` is reached.
+    /// `limits.maxPendingTokens` is reached; or, with those that name a session or are used up but
+    /// not yet expired, its sum with `limits.maxSessions`.
     #[error("too many tokens wait to be redeemed; try again later")]
     Full,
 }
@@ -281,10 +282,13 @@ impl Ledger {
     /// Enters a token. Gives the moment from which on it cannot be redeemed.
     ///
     /// # Errors
-    /// At the bound of tokens that wait.
+    /// At the bound of tokens that wait, or that are known at all.
     pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
         self.expire(now);
-        if self.waiting >= self.settings.limits.max_pending_tokens {
+        let Limits { max_sessions, max_pending_tokens } = self.settings.limits;
+        // Used up tokens are known until their time is over: they fill what sessions leave free.
+        let known = max_pending_tokens.saturating_add(max_sessions);
+        if self.waiting >= max_pending_tokens || self.grants.len() >= known {
             return Err(IssueError::Full);
         }
         let expires = now + self.settings.token_ttl;

@@ -72,3 +72,24 @@ fn pool_beyond_its_bound_refuses_the_newcomer_of_a_full_backend_alone() {
     assert_eq!((world.sessions(), world.refusals(Refusal::NoUpstream)), (3, 1));
     assert_eq!(world.open_sockets(), 2);
 }
+
+#[test]
+fn tokens_used_up_within_their_time_are_bounded_too() {
+    let mut setup = Setup::default();
+    setup.settings.limits.max_pending_tokens = 10;
+    setup.settings.limits.max_sessions = 10;
+    let mut world = World::new(setup);
+    let alice = client("192.0.2.1:5000");
+    let mut refused = 0;
+    for number in 0..100 {
+        match world.ask(alice.ip(), if number % 2 == 0 { "alpha" } else { "beta" }, true) {
+            Ok(token) => world.control(GAME, alice, token),
+            Err(IssueError::Full) => refused += 1,
+        }
+        world.settle();
+    }
+    assert!(refused > 0);
+    assert!(world.tokens() <= 20, "{}", world.tokens());
+    world.run(Duration::from_secs(30));
+    assert!(world.ask(alice.ip(), "alpha", true).is_ok(), "their time is over");
+}
