@@ -34,7 +34,7 @@ use crate::addr::{BackendAddr, ClientAddr};
 use crate::counters::{Counters, Dropped, Event};
 use crate::ledger::OpenedBy;
 use crate::refusal::Refusal;
-use crate::session::{Upstream, UpstreamIndex, UpstreamSocket, WorkerId};
+use crate::session::{UpstreamIndex, UpstreamSocket, WorkerId};
 use crate::settings::{ListenerId, Settings};
 use crate::shared::SharedLedger;
 use crate::time::Moment;
@@ -112,9 +112,6 @@ pub struct Forwarder {
     hold: Hold,
     deadlines: Deadlines,
     effects: VecDeque<Effect>,
-    /// Sockets of other workers that a client half has let go within this batch: they must not close
-    /// while the batch still names their handles.
-    parting: Vec<Upstream>,
     counters: Arc<Counters>,
     random: u64,
 }
@@ -152,7 +149,6 @@ impl Forwarder {
             hold: Hold::default(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
-            parting: Vec::new(),
             counters,
             random: seed,
         }

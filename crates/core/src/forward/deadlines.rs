@@ -60,10 +60,8 @@ impl Forwarder {
         self.deadlines.next()
     }
 
-    /// Acts on the deadlines that have passed, a bounded number a call. Not to be called while
-    /// datagrams of a batch still wait to be sent.
+    /// Acts on the deadlines that have passed, a bounded number a call.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        self.parting.clear();
         for _ in 0..BUDGET {
             let Some((at, timer)) = self.deadlines.pop_due(cx.now) else { return };
             if self.is_meant(at, timer) {

@@ -10,7 +10,8 @@ use super::OpenUpstream;
 use crate::addr::BackendAddr;
 use crate::session::{UpstreamIndex, UpstreamSocket};
 
-/// How long a socket stays open that no slot uses.
+/// How long a socket stays open that no slot uses. Far longer than any batch of datagrams that names
+/// its handle takes to be sent.
 pub(super) const UNUSED_FOR: Duration = Duration::from_secs(60);
 
 /// A worker's upstream sockets and the slots (socket, backend) in use on them, resting ones included.

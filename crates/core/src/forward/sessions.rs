@@ -168,7 +168,7 @@ impl Forwarder {
         half.backend = addr;
         half.handle = upstream.socket.handle();
         half.announce = announce;
-        self.parting.push(std::mem::replace(&mut half.upstream, upstream));
+        half.upstream = upstream;
         let to = Return { listener: key.listener(), to: key.client(), from: half.local };
         let (session, activity) = (half.session, Arc::clone(&half.activity));
         self.upstreams.insert(slot, UpstreamHalf { session, generation, to, activity, phase: Phase::Live });
@@ -312,7 +312,6 @@ impl Forwarder {
         } else {
             self.tell(upstream.worker, Message::Retire(message));
         }
-        self.parting.push(upstream);
     }
 
     pub(super) fn retire_here(&mut self, retire: &Retire, now: Moment) {
