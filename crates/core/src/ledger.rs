@@ -651,6 +651,11 @@ impl Ledger {
         self.sessions.get(&id)
     }
 
+    /// Every session that runs, in no order.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.values()
+    }
+
     /// How many sessions run.
     pub fn session_count(&self) -> usize {
         self.sessions.len()

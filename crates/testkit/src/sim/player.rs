@@ -58,6 +58,11 @@ impl Player {
         }
     }
 
+    /// Which player this is.
+    pub fn id(&self) -> PlayerId {
+        self.id
+    }
+
     /// Where the player is.
     pub fn client(&self) -> ClientAddr {
         self.client

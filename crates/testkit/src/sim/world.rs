@@ -1,6 +1,6 @@
 //! The world: what there is, and what can be seen of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -152,6 +152,21 @@ impl World {
     /// Upstream sockets open in all workers.
     pub fn open_sockets(&self) -> usize {
         self.sockets.open_count()
+    }
+
+    /// Says that no two players share an upstream socket towards one backend: it could not tell them
+    /// apart.
+    ///
+    /// # Panics
+    /// When two do.
+    pub fn assert_upstreams_unshared(&self) {
+        let ledger = self.ledger.lock();
+        let mut taken = HashSet::new();
+        for session in ledger.sessions() {
+            let upstream = session.upstream.as_ref().expect("a UDP session");
+            let slot = (upstream.socket.handle(), session.backend_addr);
+            assert!(taken.insert(slot), "{slot:?} is used twice");
+        }
     }
 
     /// Says that nothing is left of anybody: to be asked after [`World::run_out`].

@@ -6,6 +6,7 @@ mod endings;
 mod migration;
 mod resume;
 mod tokens;
+mod whole;
 
 use udp_director_core::ClientAddr;
 use udp_director_testkit::sim::{GAME, Setup, World, client, client_at};
