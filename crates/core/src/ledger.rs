@@ -146,6 +146,19 @@ pub struct Migrated {
     pub left: Option<(Upstream, BackendAddr)>,
 }
 
+/// A session about to be resumed.
+#[derive(Clone, Copy, Debug)]
+pub struct Resuming {
+    /// The session.
+    pub session: SessionId,
+    /// Where the client is now.
+    pub client: ClientAddr,
+    /// The director's own address that the client sends to.
+    pub local: IpAddr,
+    /// The worker that the client's datagrams arrive at.
+    pub worker: WorkerId,
+}
+
 /// A session that has been resumed.
 #[derive(Debug)]
 pub struct Resumed {
@@ -331,6 +344,16 @@ impl Ledger {
         }
     }
 
+    /// Says whether the token names a session that has left that client address a moment ago: a
+    /// control packet from there is probably one that was under way when the client left.
+    pub fn straggles(&self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+        let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
+            return false;
+        };
+        let left = self.sessions.get(&id).and_then(|session| session.left);
+        left.is_some_and(|(left, until)| left == client && now < until)
+    }
+
     /// Says whether the session runs and its client is there. What a worker takes for a client's
     /// session may have been resumed elsewhere a moment ago.
     pub fn is_at(&self, id: SessionId, client: ClientAddr) -> bool {
@@ -446,6 +469,7 @@ impl Ledger {
             started: now,
             activity: Arc::new(Activity::new(now)),
             before_backend: 0,
+            left: None,
         };
         let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
         self.sessions.insert(id, session);
@@ -500,21 +524,17 @@ impl Ledger {
     ///
     /// # Errors
     /// The session is not a UDP session that runs.
-    pub fn resume(
-        &mut self,
-        id: SessionId,
-        client: ClientAddr,
-        local: IpAddr,
-        worker: WorkerId,
-    ) -> Result<Resumed, Refusal> {
-        let session = self.sessions.get_mut(&id).ok_or(Refusal::NoSession)?;
+    pub fn resume(&mut self, resuming: &Resuming, now: Moment) -> Result<Resumed, Refusal> {
+        let session = self.sessions.get_mut(&resuming.session).ok_or(Refusal::NoSession)?;
         let upstream = session.upstream.clone().ok_or(Refusal::WrongClient)?;
+        let left = std::mem::replace(&mut session.client, resuming.client);
+        session.left = Some((left, now + self.settings.migration_grace));
         session.generation = session.generation.next();
-        session.local = local;
+        session.local = resuming.local;
         Ok(Resumed {
             generation: session.generation,
-            left: std::mem::replace(&mut session.client, client),
-            left_place: std::mem::replace(&mut session.place, Place::Worker(worker)),
+            left,
+            left_place: std::mem::replace(&mut session.place, Place::Worker(resuming.worker)),
             upstream,
             backend_addr: session.backend_addr,
             is_new_to_backend: session.is_new_to_backend(),

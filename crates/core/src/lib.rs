@@ -25,7 +25,7 @@ pub use forward::{Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUp
 pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused};
 pub use ledger::{
     Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,
-    Presented, Resumed, Target,
+    Presented, Resumed, Resuming, Target,
 };
 pub use load::Load;
 pub use refusal::Refusal;

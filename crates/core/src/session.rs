@@ -156,6 +156,8 @@ pub struct Session {
     pub activity: Arc<Activity>,
     /// How many of the client's datagrams went to earlier backends.
     pub(crate) before_backend: u64,
+    /// Where the client was before it was resumed, and until when what comes from there is late.
+    pub(crate) left: Option<(ClientAddr, Moment)>,
 }
 
 impl Session {

@@ -14,7 +14,7 @@ use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
 use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
 use crate::addr::BackendAddr;
 use crate::counters::Event;
-use crate::ledger::{Ledger, OpenedBy, Opening, Resumed};
+use crate::ledger::{Ledger, OpenedBy, Opening, Resumed, Resuming};
 use crate::refusal::Refusal;
 use crate::session::{Generation, Place, SessionId, Upstream, WorkerId};
 use crate::settings::ListenerId;
@@ -187,7 +187,9 @@ impl Forwarder {
         locked: &mut Locked<'_, '_>,
     ) -> Result<(), Refusal> {
         let key = ClientKey::new(arrival.listener, arrival.client);
-        let resumed = locked.ledger.resume(id, arrival.client, arrival.local, self.worker)?;
+        let (client, local) = (arrival.client, arrival.local);
+        let resuming = Resuming { session: id, client, local, worker: self.worker };
+        let resumed = locked.ledger.resume(&resuming, locked.now)?;
         if let Some(own) = own {
             self.end_session(key, own, Event::EndedReplaced, locked);
         }
@@ -225,7 +227,15 @@ impl Forwarder {
     pub(super) fn linger(&mut self, key: ClientKey, session: SessionId, generation: Generation, now: Moment) {
         let left = |half: &&mut ClientHalf| half.session == session && half.generation < generation;
         if let Some(half) = self.clients.get_mut(&key).filter(left) {
-            let until = now + self.settings.migration_grace;
+            half.lingers = Some(now);
+            self.linger_on(key, now);
+        }
+    }
+
+    /// Lets a half that lingers do so for the whole grace from now on.
+    pub(super) fn linger_on(&mut self, key: ClientKey, now: Moment) {
+        if let Some(half) = self.clients.get_mut(&key).filter(|half| half.lingers.is_some()) {
+            let (until, session) = (now + self.settings.migration_grace, half.session);
             half.lingers = Some(until);
             self.schedule(until, Timer::Linger(key, session));
         }

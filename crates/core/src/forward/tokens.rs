@@ -16,7 +16,9 @@ use crate::time::Moment;
 const EFFECT_BOUND: usize = 1024;
 
 impl Forwarder {
-    /// Acts on a control packet, and acknowledges it where it asks for that.
+    /// Acts on a control packet, and acknowledges it where it asks for that. One that was under way
+    /// when its client went elsewhere must not fetch the session back: it is passed over in silence. A
+    /// client that has come back repeats it; until then its datagrams go on to its session.
     #[cold]
     pub(super) fn control_packet(
         &mut self,
@@ -24,6 +26,11 @@ impl Forwarder {
         packet: &ControlPacket,
         cx: &mut Context<'_>,
     ) -> Verdict {
+        if cx.ledger.lock().straggles(&packet.token, arrival.listener, arrival.client, cx.now) {
+            self.counters.happened(Event::Repeated);
+            self.linger_on(ClientKey::new(arrival.listener, arrival.client), cx.now);
+            return Verdict::Consumed;
+        }
         let outcome = self.obey(arrival, packet, cx);
         if let Some(request) = packet.ack {
             let status = outcome.err().map_or(AckStatus::Done, Refusal::ack_status);
