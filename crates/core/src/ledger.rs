@@ -7,6 +7,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use udp_director_wire::Token;
 
 use crate::addr::{BackendAddr, ClientAddr};
@@ -33,7 +34,8 @@ pub struct Ledger {
     awaited: HashMap<(IpAddr, ListenerId), u32>,
     /// How many tokens nobody has redeemed yet.
     waiting: usize,
-    sessions: HashMap<SessionId, Session, foldhash::fast::RandomState>,
+    /// Boxed, since a table has room for up to twice of what is in it.
+    sessions: HashMap<SessionId, Box<Session>, foldhash::fast::RandomState>,
     last_session: u64,
 }
 
@@ -208,9 +210,9 @@ struct Grant {
     asked_by: IpAddr,
     bound: bool,
     expires: Moment,
-    uses: Vec<(ListenerId, Use)>,
+    uses: SmallVec<[(ListenerId, Use); 1]>,
     /// Where it can still be redeemed, and is counted in [`Ledger::awaited`].
-    awaited: Vec<ListenerId>,
+    awaited: SmallVec<[ListenerId; 4]>,
 }
 
 /// What a token has been redeemed for on one listener.
@@ -274,7 +276,7 @@ impl Ledger {
         if before.backends().iter().all(|backend| self.current(backend).is_some()) {
             return Vec::new();
         }
-        self.sessions.values().filter(|session| self.strands(session)).map(locate).collect()
+        self.sessions().filter(|session| self.strands(session)).map(locate).collect()
     }
 
     /// The backend as the inventory has it now, unless it is gone or has moved to another address.
@@ -317,14 +319,14 @@ impl Ledger {
             asked_by: issue.asked_by,
             bound: issue.bound,
             expires,
-            uses: Vec::new(),
+            uses: SmallVec::new(),
             awaited,
         };
         self.grants.insert(issue.token, grant);
         Ok(expires)
     }
 
-    fn listeners_of(&self, backend: &Backend) -> Vec<ListenerId> {
+    fn listeners_of(&self, backend: &Backend) -> SmallVec<[ListenerId; 4]> {
         let serves = |listener: &&Listener| backend.addr_for(listener).is_some();
         self.settings.listeners.iter().filter(serves).map(|listener| listener.id).collect()
     }
@@ -472,7 +474,7 @@ impl Ledger {
             left: None,
         };
         let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         opened
     }
 
@@ -483,7 +485,8 @@ impl Ledger {
         let seat = Arc::clone(seat);
         self.waiting -= usize::from(grant.uses.is_empty());
         grant.uses.push((listener, Use::Names(id)));
-        let awaited = grant.awaited.extract_if(.., |awaited| *awaited == listener).next();
+        let position = grant.awaited.iter().position(|awaited| *awaited == listener);
+        let awaited = position.map(|position| grant.awaited.swap_remove(position));
         let asked_by = grant.asked_by;
         self.forget_awaited(asked_by, awaited);
         seat
@@ -549,7 +552,7 @@ impl Ledger {
             self.supersede(token, id);
         }
         self.expire(now);
-        Some(session)
+        Some(*session)
     }
 
     /// The token no longer names the session. Its seat is given back with its last session; the
@@ -629,7 +632,7 @@ impl Ledger {
         let uses = self.grants.get(token).map(|grant| &grant.uses[..]).unwrap_or_default();
         uses.iter()
             .filter_map(|(_, what)| match what {
-                Use::Names(id) => self.sessions.get(id).map(locate),
+                Use::Names(id) => self.session(*id).map(locate),
                 Use::Named(_) => None,
             })
             .collect()
@@ -654,7 +657,7 @@ impl Ledger {
 
     /// Where the session is carried, if it still runs.
     pub fn located(&self, id: SessionId) -> Option<Located> {
-        self.sessions.get(&id).map(locate)
+        self.session(id).map(locate)
     }
 
     /// Says whether the session runs on a backend that is no longer in the inventory.
@@ -668,12 +671,12 @@ impl Ledger {
 
     /// The session of that number.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(&id)
+        self.sessions.get(&id).map(|session| &**session)
     }
 
     /// Every session that runs, in no order.
     pub fn sessions(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.values()
+        self.sessions.values().map(|session| &**session)
     }
 
     /// How many sessions run.

@@ -1,24 +1,19 @@
 //! The client halves of a worker, found by listener and client address.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use crate::addr::{BackendAddr, ClientAddr};
+use crate::addr::{BackendAddr, ClientAddr, Packed};
 use crate::session::{Activity, Generation, SessionId, Upstream};
 use crate::settings::ListenerId;
 use crate::time::Moment;
 
-/// A client, packed for hashing: 24 bytes. IPv4 stands in its IPv6-mapped form.
+/// A client: its address, with the listener as tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ClientKey {
-    ip: [u64; 2],
-    port: u16,
-    listener: u16,
-    scope: u32,
-}
+pub(super) struct ClientKey(Packed);
 
 /// Where a client's datagrams go.
 #[derive(Debug)]
@@ -55,20 +50,15 @@ pub(super) struct Clients(HashMap<ClientKey, ClientHalf, RandomState>);
 impl ClientKey {
     #[inline]
     pub(super) fn new(listener: ListenerId, client: ClientAddr) -> ClientKey {
-        let addr = client.socket_addr();
-        let scope = match addr {
-            SocketAddr::V6(v6) => v6.scope_id(),
-            SocketAddr::V4(_) => 0,
-        };
-        ClientKey { ip: pack(addr.ip()), port: addr.port(), listener: listener.0, scope }
+        ClientKey(Packed { tag: listener.0, ..client.packed() })
     }
 
     pub(super) fn listener(&self) -> ListenerId {
-        ListenerId(self.listener)
+        ListenerId(self.0.tag)
     }
 
     pub(super) fn client(&self) -> ClientAddr {
-        ClientAddr::new(SocketAddrV6::new(unpack(self.ip), self.port, 0, self.scope).into())
+        ClientAddr::from_packed(self.0)
     }
 }
 
@@ -102,21 +92,6 @@ impl Clients {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
-}
-
-/// An address as two words, IPv4 in its IPv6-mapped form.
-#[inline]
-pub(super) fn pack(ip: IpAddr) -> [u64; 2] {
-    let bits = match ip {
-        IpAddr::V4(v4) => 0xffff_0000_0000 | u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits(),
-    };
-    [(bits >> 64) as u64, bits as u64]
-}
-
-/// The opposite of [`pack`]; IPv4 comes back in its IPv6-mapped form.
-pub(super) fn unpack([high, low]: [u64; 2]) -> Ipv6Addr {
-    Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low))
 }
 
 #[cfg(test)]

@@ -1,25 +1,19 @@
 //! The upstream halves of a worker, found by upstream socket and source address.
 
-use std::net::SocketAddrV6;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::Return;
-use super::clients::{pack, unpack};
-use crate::addr::BackendAddr;
+use crate::addr::{BackendAddr, Packed};
 use crate::session::{Activity, Generation, SessionId, UpstreamIndex};
 use crate::time::Moment;
 
-/// A slot: one backend on one upstream socket, packed for hashing. IPv4 stands in its IPv6-mapped
-/// form; link-local backends are told apart by socket alone.
+/// A slot: one backend on one upstream socket. The socket stands where an address has its scope, so
+/// link-local backends are told apart by socket alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct UpstreamKey {
-    ip: [u64; 2],
-    port: u16,
-    index: u32,
-}
+pub(super) struct UpstreamKey(Packed);
 
 /// Where the replies on a slot go.
 #[derive(Debug)]
@@ -49,15 +43,15 @@ pub(super) struct Upstreams(HashMap<UpstreamKey, UpstreamHalf, RandomState>);
 impl UpstreamKey {
     #[inline]
     pub(super) fn new(index: UpstreamIndex, backend: BackendAddr) -> UpstreamKey {
-        UpstreamKey { ip: pack(backend.ip()), port: backend.socket_addr().port(), index: index.0 }
+        UpstreamKey(Packed { scope: index.0, ..backend.packed() })
     }
 
     pub(super) fn index(&self) -> UpstreamIndex {
-        UpstreamIndex(self.index)
+        UpstreamIndex(self.0.scope)
     }
 
     pub(super) fn backend(&self) -> BackendAddr {
-        BackendAddr::new(SocketAddrV6::new(unpack(self.ip), self.port, 0, 0).into())
+        BackendAddr::from_packed(Packed { scope: 0, ..self.0 })
     }
 }
 
