@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` needs Rust alone; `make test` installs what else it needs.
-.PHONY: demo test build fmt docs
+.PHONY: demo test build fmt docs soak
 
 demo: ## Plays a whole game on this machine; KEEP=1 leaves it running
 	cargo run --release --locked --bin udp-director -- demo $(if $(KEEP),--keep)
@@ -15,3 +15,8 @@ fmt: ## Formats the code
 
 docs: ## Writes the generated documents anew
 	UPDATE_DOCS=1 cargo test --locked -p udp-director-director
+
+soak: ## Plays on a director for MINUTES=60 with everything going on; SEED=1, JSON=FILE
+	cargo build --release --locked --bin udp-director --bin udp-director-soak
+	target/release/udp-director-soak --director target/release/udp-director \
+		--minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON))
