@@ -23,7 +23,7 @@ mod upstreams;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use crate::addr::{BackendAddr, ClientAddr};
 use crate::counters::{Counters, Dropped, Event};
 use crate::ledger::OpenedBy;
 use crate::refusal::Refusal;
-use crate::session::{UpstreamIndex, UpstreamSocket, WorkerId};
+use crate::session::{SessionId, UpstreamIndex, UpstreamSocket, WorkerId};
 use crate::settings::{ListenerId, Settings};
 use crate::shared::SharedLedger;
 use crate::time::Moment;
@@ -109,6 +109,8 @@ pub struct Forwarder {
     clients: Clients,
     upstreams: Upstreams,
     pool: Pool,
+    /// The slots here that migrated sessions have left and can come back to: those in grace or at rest.
+    left: HashMap<(SessionId, BackendAddr), UpstreamIndex>,
     hold: Hold,
     deadlines: Deadlines,
     effects: VecDeque<Effect>,
@@ -146,6 +148,7 @@ impl Forwarder {
             clients: Clients::default(),
             upstreams: Upstreams::default(),
             pool: Pool::new(max_upstreams),
+            left: HashMap::new(),
             hold: Hold::default(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),

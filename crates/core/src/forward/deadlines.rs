@@ -135,15 +135,16 @@ impl Forwarder {
         let Some(half) = self.upstreams.get_mut(&key) else { return };
         match half.phase {
             Phase::Live => {}
-            Phase::Grace => {
+            Phase::Grace(until) | Phase::Rest(until) if until > now => {
+                self.schedule(until, Timer::Upstream(key, id));
+            }
+            Phase::Grace(_) => {
                 half.phase = Phase::Rest(now + SLOT_REST);
                 self.schedule(now + SLOT_REST, Timer::Upstream(key, id));
             }
-            Phase::Rest(until) if until > now => {
-                self.schedule(until, Timer::Upstream(key, id));
-            }
             Phase::Rest(_) => {
                 self.upstreams.remove(&key);
+                self.left.remove(&(id, key.backend()));
                 if self.pool.release(key.index(), key.backend()) {
                     self.schedule(now + pool::UNUSED_FOR, Timer::Unused(key.index()));
                 }

@@ -12,7 +12,7 @@ use crate::session::{UpstreamIndex, UpstreamSocket};
 
 /// How long a socket stays open that no slot uses. Far longer than any batch of datagrams that names
 /// its handle takes to be sent.
-pub(super) const UNUSED_FOR: Duration = Duration::from_secs(60);
+pub(super) const UNUSED_FOR: Duration = Duration::from_secs(10);
 
 /// A worker's upstream sockets and the slots (socket, backend) in use on them, resting ones included.
 /// Bounded by `max`: beyond it no slot is given.
@@ -91,6 +91,11 @@ impl Pool {
         self.sockets[index].socket = Some(socket);
         self.open += 1;
         Some(index)
+    }
+
+    /// The socket at that place, if it is open.
+    pub(super) fn socket(&self, index: UpstreamIndex) -> Option<Arc<dyn UpstreamSocket>> {
+        self.sockets.get(index.0 as usize)?.socket.clone()
     }
 
     /// Gives a slot back; says whether its socket is unused now.

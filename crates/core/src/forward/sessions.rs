@@ -144,11 +144,23 @@ impl Forwarder {
             self.renew(key, migrated.generation);
             return Ok(());
         }
-        let upstream = self.acquire(to.addr, locked.open)?;
+        let upstream = match self.return_to(to) {
+            Some(upstream) => upstream,
+            None => self.acquire(to.addr, locked.open)?,
+        };
         let migrated = locked.ledger.migrate(to.session, to.token, to.addr, Some(upstream.clone()));
         self.switch(key, to.addr, upstream, migrated.generation);
         self.retire(to.session, migrated.left, Some(locked.now + self.settings.migration_grace), locked.now);
         Ok(())
+    }
+
+    /// The slot that the session has left on that backend, while it is in grace or at rest: whoever
+    /// comes back gets it back, so that going to and fro takes no more slots than there are backends,
+    /// and the backend knows the player again.
+    fn return_to(&mut self, to: &Move) -> Option<Upstream> {
+        let index = self.left.remove(&(to.session, to.addr))?;
+        let socket = self.pool.socket(index)?;
+        Some(Upstream { worker: self.worker, index, socket })
     }
 
     /// The session stays where it is and goes by another token: only its generation is new.
@@ -330,7 +342,10 @@ impl Forwarder {
             return;
         };
         let (phase, until) = match retire.grace {
-            Some(until) => (Phase::Grace, until),
+            Some(until) => {
+                self.left.insert((retire.session, retire.backend), retire.index);
+                (Phase::Grace(until), until)
+            }
             None => (Phase::Rest(now + SLOT_REST), now + SLOT_REST),
         };
         half.phase = phase;

@@ -30,8 +30,8 @@ pub(super) struct UpstreamHalf {
 pub(super) enum Phase {
     /// Its session uses it.
     Live,
-    /// Its session has moved on; what is still under way is delivered.
-    Grace,
+    /// Its session has moved on; what is still under way is delivered. Until the moment.
+    Grace(Moment),
     /// Nobody uses it; what still comes is dropped. Until the moment, which each late reply puts off.
     Rest(Moment),
 }

@@ -153,12 +153,12 @@ fn slot_rests_until_its_backend_has_been_silent_for_a_while() {
 }
 
 #[test]
-fn upstream_socket_closes_a_minute_after_its_last_slot() {
+fn upstream_socket_closes_ten_seconds_after_its_last_slot() {
     let mut world = World::new(short_timeout());
     let alice = client("192.0.2.1:5000");
     let token = world.token(alice.ip(), "alpha");
     world.bare(GAME, alice, token);
-    world.run(Duration::from_secs(10 + 5 + 59));
+    world.run(Duration::from_secs(10 + 5 + 9));
     assert_eq!(world.open_sockets(), 1);
     world.run(Duration::from_secs(1));
     assert_eq!(world.open_sockets(), 0);

@@ -1,5 +1,6 @@
 //! Migration: make before break, and no way to move someone else.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use udp_director_core::{ClientAddr, Dropped, Event, Refusal};
@@ -171,8 +172,26 @@ fn player_moves_to_and_fro() {
         assert_eq!(world.watch().backend_of(&[number]), to);
     }
     assert_eq!(world.sessions(), 1);
+    let seen: Vec<_> = world.watch().arrived.iter().map(|arrival| (arrival.addr, arrival.upstream)).collect();
+    assert_eq!(HashSet::<_>::from_iter(seen).len(), 2, "each backend knows the player again");
     world.run_out();
     world.assert_empty();
+}
+
+#[test]
+fn grace_begins_anew_when_a_backend_is_left_again() {
+    let alice = client("192.0.2.1:5000");
+    let (mut world, _) = playing(Setup::default(), alice);
+    let seen = world.watch().arrival(b"before").clone();
+    for (to, stay) in [("beta", GRACE / 2), ("alpha", GRACE / 4), ("beta", GRACE / 2)] {
+        let token = world.token(alice.ip(), to);
+        world.control(GAME, alice, token);
+        world.run(stay);
+    }
+    // The first grace on alpha is over, the second is not.
+    world.reply(seen.addr, seen.upstream, b"late");
+    world.settle();
+    assert!(world.watch().has_delivered(GAME, alice, b"late"));
 }
 
 #[test]
