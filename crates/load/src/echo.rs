@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::beat::{Beat, ServerId};
+use crate::datagrams::{self, Arrivals};
 
 /// A running echo server, in one thread of its own; it stops when this is dropped.
 ///
 /// What comes back is what came in, byte for byte, but for one field: beats carry the server's id
-/// back. At most 16,384 TCP connections are held; further ones are closed at once.
+/// back. It comes from the address that was asked, so that one server which listens on `0.0.0.0` or
+/// `::` can stand for as many as this host has addresses. At most 16,384 TCP connections are held; further ones are closed at once.
 #[derive(Debug)]
 pub struct EchoServer {
     name: String,
@@ -84,7 +87,9 @@ fn prepare(
 ) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
     udp.set_nonblocking(true)?;
     tcp.set_nonblocking(true)?;
-    socket2::SockRef::from(&udp).set_recv_buffer_size(RECV_BUFFER_BYTES)?;
+    socket2::SockRef::from(&udp).set_recv_buffer_size(BUFFER_BYTES)?;
+    socket2::SockRef::from(&udp).set_send_buffer_size(BUFFER_BYTES)?;
+    datagrams::tell_local_addr(&udp, udp.local_addr()?.is_ipv6())?;
     Ok((udp, tcp))
 }
 
@@ -104,17 +109,20 @@ async fn serve(
 }
 
 async fn serve_udp(socket: &UdpSocket, id: ServerId) {
-    let mut buf = vec![0; MAX_DATAGRAM_BYTES];
+    let mut arrivals = Arrivals::new(MAX_DATAGRAM_BYTES);
     loop {
+        let receive = || arrivals.receive(socket);
         // An error here is an ICMP message about an earlier echo, or memory: the next may do.
-        let Ok((len, from)) = socket.recv_from(&mut buf).await else {
+        let Ok(count) = socket.async_io(Interest::READABLE, receive).await else {
             tokio::task::yield_now().await;
             continue;
         };
-        let datagram = &mut buf[..len];
-        Beat::sign(datagram, id);
-        // What cannot be sent is lost, as on any network; whoever counts will see it.
-        let _ = socket.send_to(datagram, from).await;
+        for place in 0..count {
+            let (arrived, datagram) = arrivals.datagram_mut(place);
+            Beat::sign(datagram, id);
+            // What cannot be sent is lost, as on any network; whoever counts will see it.
+            let _ = datagrams::send(socket, arrived.at, arrived.from, datagram);
+        }
     }
 }
 
@@ -147,7 +155,7 @@ const MAX_CONNECTIONS: usize = 16_384;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The default holds some 280 small datagrams, which one slice of the scheduler can fill; the system
 /// may allow less than this.
-const RECV_BUFFER_BYTES: usize = 4 << 20;
+const BUFFER_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
