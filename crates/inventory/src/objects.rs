@@ -3,9 +3,15 @@
 use serde_json::{Map, Value};
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
-/// Why a text is no list of objects. Each names the line and the column.
+/// Why a text is no list of objects. All but one name the line and the column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectsError {
+    /// Nothing but white space, comments and empty documents: what a file reads that somebody is about
+    /// to write.
+    #[error(
+        "it holds no document; where there are no objects, say so: {{apiVersion: v1, kind: List, items: []}}"
+    )]
+    Empty,
     /// Not YAML, or more of it than is read.
     #[error("{0}")]
     Yaml(String),
@@ -22,7 +28,8 @@ pub enum ObjectsError {
 }
 
 /// Reads the objects of a file: a `List`, several documents, a single object, YAML or JSON. Empty
-/// documents are skipped; the items of a `List` stand for themselves.
+/// documents are skipped, but not all may be empty; the items of a `List` stand for themselves, and it
+/// may have none.
 ///
 /// Bounded: at most 8 million nodes, 64 levels, 64 MiB of scalars, and a million nodes that aliases
 /// repeat. A Pod with all its fields has about 400 nodes, keys included.
@@ -32,7 +39,11 @@ pub enum ObjectsError {
 /// that ends early looks just like one with fewer servers.
 pub fn read_objects(text: &str) -> Result<Vec<Value>, ObjectsError> {
     let mut objects = Vec::new();
-    for document in documents(text)? {
+    let documents = documents(text)?;
+    if documents.is_empty() {
+        return Err(ObjectsError::Empty);
+    }
+    for document in documents {
         let (line, column) = (document.line, document.column);
         enter(document.value, &mut objects).map_err(|problem| ObjectsError::Object {
             line,

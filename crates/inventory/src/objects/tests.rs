@@ -17,9 +17,7 @@ fn list_documents_and_single_objects_are_read() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Pod, metadata: {name: a}}\n\
                 - {apiVersion: v1, kind: Service, metadata: {name: b}}\n";
     for (text, expected) in [
-        (String::new(), &[][..]),
-        ("# nothing\n---\n---\n".into(), &[]),
-        (pod("a"), &["a"]),
+        (pod("a"), &["a"][..]),
         (format!("---\n{}---\n---\n# empty\n---\n{}", pod("a"), pod("b")), &["a", "b"]),
         (list.into(), &["a", "b"]),
         (format!("{list}---\n{}", pod("c")), &["a", "b", "c"]),
@@ -29,6 +27,15 @@ fn list_documents_and_single_objects_are_read() {
     ] {
         assert_eq!(names(&text), expected, "{text}");
     }
+}
+
+/// What a file is while `kubectl get ... > FILE` runs, and after it has failed.
+#[test]
+fn text_without_any_document_is_refused_and_an_empty_list_is_not() {
+    for text in ["", "\n \n", "# nothing\n", "---\n", "# nothing\n---\n---\n", "null", "\u{feff}"] {
+        assert_eq!(read_objects(text), Err(ObjectsError::Empty), "{text:?}");
+    }
+    assert_eq!(read_objects("{apiVersion: v1, kind: List, items: []}"), Ok(Vec::new()));
 }
 
 #[test]
