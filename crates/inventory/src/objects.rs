@@ -31,8 +31,9 @@ pub enum ObjectsError {
 /// documents are skipped, but not all may be empty; the items of a `List` stand for themselves, and it
 /// may have none.
 ///
-/// Bounded: at most 8 million nodes, 64 levels, 64 MiB of scalars, and a million nodes that aliases
-/// repeat. A Pod with all its fields has about 400 nodes, keys included.
+/// Bounded: at most 8 million nodes, 64 levels and 64 MiB of scalars. A Pod with all its fields has
+/// about 400 nodes, keys included. All aliases together repeat at most as many nodes as the text has
+/// bytes (20,000 in a short one, a million in a long one): what a text costs goes by its length.
 ///
 /// # Errors
 /// Names the line and column of what is wrong. The text is taken as a whole or not at all, since one
@@ -74,6 +75,12 @@ fn documents(text: &str) -> Result<Vec<Document>, ObjectsError> {
             max_documents: MAX_DOCUMENTS,
             max_nodes: MAX_NODES,
             max_events: 3 * MAX_NODES,
+            max_aliases: MAX_REPEATED,
+            // Many aliases of one anchor are well, as long as they repeat little.
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: text.len().clamp(MIN_REPEATED, MAX_REPEATED),
         },
     };
     let documents: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(text, options)
@@ -130,6 +137,8 @@ fn required<'a>(object: &'a Map<String, Value>, key: &str) -> Result<&'a str, St
 
 const MAX_DOCUMENTS: usize = 100_000;
 const MAX_NODES: usize = 8_000_000;
+const MIN_REPEATED: usize = 20_000;
+const MAX_REPEATED: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests;

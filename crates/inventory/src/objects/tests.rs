@@ -69,14 +69,33 @@ fn what_is_wrong_is_named_with_line_and_column() {
     }
 }
 
-#[test]
-fn aliases_do_not_multiply_without_end() {
+/// A text that stands for 9 to that power of nodes.
+fn bomb(levels: usize) -> String {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
-    for level in 1..12 {
+    for level in 1..levels {
         let below = vec![format!("*a{}", level - 1); 9].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
-    assert!(refusal(&text).contains("line"), "{}", refusal(&text));
+    text
+}
+
+#[test]
+fn aliases_do_not_multiply_without_end() {
+    for levels in [5, 6, 7, 12] {
+        let text = format!("apiVersion: v1\nkind: List\nitems: []\n{}", bomb(levels));
+        assert!(refusal(&text).contains("too large or too complex"), "{}", refusal(&text));
+    }
+}
+
+/// What a program writes that shares values between objects: many more aliases than a YAML reader
+/// allows by itself, and yet no bomb.
+#[test]
+fn ten_thousand_objects_with_the_same_labels_are_read() {
+    let labels = "{a: b, c: d, e: f, g: h}";
+    let first = format!("- {{apiVersion: v1, kind: Pod, metadata: {{labels: &labels {labels}}}}}\n");
+    let item = "- {apiVersion: v1, kind: Pod, metadata: {labels: *labels}}\n".repeat(9_999);
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{first}{item}");
+    assert_eq!(read_objects(&text).map(|objects| objects.len()), Ok(10_000));
 }
 
 #[test]
