@@ -82,17 +82,18 @@ impl RecvBatch {
         batch
     }
 
-    /// Receives into the slots from `from` on. Gives how many it has filled; 0 when none waits.
+    /// Receives into at most `most` slots from `from` on. Gives how many it has filled; 0 when none
+    /// waits.
     ///
     /// # Errors
     /// As `recvmmsg(2)`: with `IP_RECVERR`, an ICMP error that has come in.
-    pub(crate) fn receive(&mut self, fd: RawFd, from: usize) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, fd: RawFd, from: usize, most: usize) -> io::Result<usize> {
         for header in &mut self.headers[from..self.used.max(from)] {
             header.msg_hdr.msg_namelen = mem::size_of::<RawAddr>() as libc::socklen_t;
             header.msg_hdr.msg_controllen = CONTROL_BYTES;
             header.msg_hdr.msg_flags = 0;
         }
-        let headers = &mut self.headers[from..];
+        let headers = &mut self.headers[from..BATCH.min(from + most)];
         // SAFETY: every header points to a name, one vector and a control buffer that live in `self`
         // behind boxes and have the lengths given; the vectors point to disjoint slots of `bytes`.
         let received = unsafe {

@@ -99,7 +99,38 @@ struct Sockets {
     /// By listener id.
     listeners: Vec<Option<ListenerSocket>>,
     /// By upstream index.
-    upstreams: Vec<Option<Arc<Upstream>>>,
+    upstreams: Vec<Option<Reading>>,
+}
+
+/// An upstream socket that is read.
+struct Reading {
+    socket: Arc<Upstream>,
+    /// How many datagrams the next call asks for. One that asks for more than there are makes the
+    /// kernel look once more in vain, and most sockets have one: so it grows with what is found.
+    most: usize,
+    /// How often in a row a call for one datagram has found one.
+    singles: u8,
+}
+
+impl Reading {
+    /// After so many single datagrams in a row it looks whether there are more.
+    const SINGLES: u8 = 16;
+
+    fn new(socket: Arc<Upstream>) -> Reading {
+        Reading { socket, most: 1, singles: 0 }
+    }
+
+    /// Learns from a call that asked for so many and found so many. What it may have left is
+    /// reported again: epoll is level-triggered.
+    fn found(&mut self, count: usize, asked: usize) {
+        if count < asked {
+            (self.most, self.singles) = (count.max(1), 0);
+        } else if asked > 1 || self.singles >= Reading::SINGLES {
+            (self.most, self.singles) = (BATCH.min(asked * 8), 0);
+        } else {
+            self.singles += 1;
+        }
+    }
 }
 
 /// What an epoll key stands for.
@@ -217,7 +248,7 @@ impl Worker {
 
     /// Forwards one batch of clients' datagrams; gives its size.
     fn client_batch(&mut self, listener: ListenerId, fd: i32) -> usize {
-        let count = match self.received.receive(fd, 0) {
+        let count = match self.received.receive(fd, 0, BATCH) {
             Ok(count) => count,
             Err(_) => {
                 self.observer(false).icmp_pending(fd);
@@ -276,17 +307,18 @@ impl Worker {
         let mut filled = 0;
         for ready in ready {
             let Source::Upstream(index) = Source::from_key(ready.key) else { continue };
-            let Some(fd) = self.sockets.upstream(index).map(|socket| socket.handle()) else { continue };
+            let Some((fd, most)) = self.sockets.upstream(index) else { continue };
             if ready.error {
                 self.observer(true).icmp_pending(fd);
             }
-            let count = match self.received.receive(fd, filled) {
+            let count = match self.received.receive(fd, filled, most) {
                 Ok(count) => count,
                 Err(_) => {
                     self.observer(true).icmp_pending(fd);
                     continue;
                 }
             };
+            self.sockets.found(index, count, most.min(BATCH - filled));
             self.replies(index, filled, count);
             filled += count;
             if filled == BATCH {
@@ -426,8 +458,16 @@ impl Sockets {
         self.listeners.get(usize::from(id.0))?.as_ref()
     }
 
-    fn upstream(&self, index: UpstreamIndex) -> Option<&Arc<Upstream>> {
-        self.upstreams.get(index.0 as usize)?.as_ref()
+    /// The descriptor of an upstream socket, and how many datagrams to ask it for.
+    fn upstream(&self, index: UpstreamIndex) -> Option<(i32, usize)> {
+        let reading = self.upstreams.get(index.0 as usize)?.as_ref()?;
+        Some((reading.socket.handle(), reading.most))
+    }
+
+    fn found(&mut self, index: UpstreamIndex, count: usize, asked: usize) {
+        if let Some(Some(reading)) = self.upstreams.get_mut(index.0 as usize) {
+            reading.found(count, asked);
+        }
     }
 
     fn open_upstream(&mut self, v6: bool, index: UpstreamIndex) -> Option<Arc<dyn UpstreamSocket>> {
@@ -437,7 +477,7 @@ impl Sockets {
         });
         match opened {
             Ok(socket) => {
-                put(&mut self.upstreams, index.0 as usize, Arc::clone(&socket));
+                put(&mut self.upstreams, index.0 as usize, Reading::new(Arc::clone(&socket)));
                 Some(socket)
             }
             Err(error) => {
@@ -448,8 +488,8 @@ impl Sockets {
     }
 
     fn close_upstream(&mut self, index: UpstreamIndex) {
-        if let Some(socket) = self.upstreams.get_mut(index.0 as usize).and_then(Option::take) {
-            self.epoll.remove(socket.handle());
+        if let Some(reading) = self.upstreams.get_mut(index.0 as usize).and_then(Option::take) {
+            self.epoll.remove(reading.socket.handle());
         }
     }
 
@@ -472,6 +512,18 @@ fn put<T>(places: &mut Vec<Option<T>>, index: usize, value: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn socket_with_a_backlog_is_soon_asked_for_whole_batches() {
+        let mut reading = Reading::new(Arc::new(Upstream::open(false).expect("a socket")));
+        let calls = (0..).find(|_| {
+            reading.found(reading.most, reading.most);
+            reading.most == BATCH
+        });
+        assert!(calls < Some(20));
+        reading.found(1, BATCH);
+        assert_eq!(reading.most, 1, "and for one when there is one");
+    }
 
     #[test]
     fn epoll_key_gives_its_source_back() {
