@@ -50,6 +50,12 @@ use upstreams::{Phase, UpstreamKey, Upstreams};
 /// before another player gets it: a reply under way must not reach the wrong one.
 pub const SLOT_REST: Duration = Duration::from_secs(5);
 
+/// The most bytes that an IPv4 datagram carries: 65,535 less the headers of IP and UDP.
+const MAX_UDP_PAYLOAD: usize = 65_507;
+
+/// The longest PROXY header: see [`udp_director_wire::proxy_header`].
+const MAX_PROXY_HEADER: usize = 52;
+
 /// Where a datagram from a client arrived, and from whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
@@ -199,7 +205,9 @@ impl Forwarder {
         let Some(half) = self.clients.get_mut(&key) else { return Verdict::Drop(Dropped::NoSession) };
         half.activity.to_backend().record(now, payload.len());
         let (handle, to) = (half.handle, half.backend);
-        if !std::mem::take(&mut half.announce) {
+        // A datagram without room for the header goes without; the next one has it.
+        let fits = payload.len() <= MAX_UDP_PAYLOAD - MAX_PROXY_HEADER;
+        if !(fits && std::mem::take(&mut half.announce)) {
             return Verdict::Forward { handle, to };
         }
         let mut bytes = self.header(&key);

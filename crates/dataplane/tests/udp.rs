@@ -407,6 +407,9 @@ fn proxy_header_precedes_the_first_datagram_alone() {
         settings
     });
     let client = rig.player(0);
+    let too_big = vec![7; 65_507];
+    client.send(&too_big).expect("sent");
+    assert!(receive(&backend).0 == too_big, "there is no room for the header");
     client.send(b"one").expect("sent");
     client.send(b"two").expect("sent");
     let (first, _) = receive(&backend);

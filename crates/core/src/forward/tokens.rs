@@ -84,6 +84,7 @@ impl Forwarder {
         let ledger = cx.ledger.lock();
         if ledger.has_named(&token, session) {
             self.counters.happened(Event::Repeated);
+            self.touch(own, arrival, cx.now);
             return true;
         }
         if own.is_some_and(|own| ledger.session(own).is_none_or(|session| session.token.is_some())) {
@@ -128,7 +129,7 @@ impl Forwarder {
         Ok(())
     }
 
-    /// A repeated control packet is what a client keeps a session alive with.
+    /// A repeated token, bare or in a control packet, is what a client keeps a session alive with.
     fn touch(&mut self, own: Option<SessionId>, arrival: &Arrival, now: Moment) {
         let key = ClientKey::new(arrival.listener, arrival.client);
         self.meet_at(key, arrival.local);

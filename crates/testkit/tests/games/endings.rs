@@ -31,8 +31,8 @@ fn session_ends_to_the_second_when_nothing_uses_it() {
 }
 
 #[test]
-fn either_direction_and_repeated_control_packets_keep_a_session_alive() {
-    for feed in ["client", "backend", "control"] {
+fn either_direction_and_a_repeated_token_keep_a_session_alive() {
+    for feed in ["client", "backend", "control", "token"] {
         let mut world = World::new(short_timeout());
         let alice = client("192.0.2.1:5000");
         let token = world.token(alice.ip(), "alpha");
@@ -45,7 +45,8 @@ fn either_direction_and_repeated_control_packets_keep_a_session_alive() {
             match feed {
                 "client" => world.send(GAME, alice, b"x"),
                 "backend" => world.reply(seen.addr, seen.upstream, b"x"),
-                _ => world.control(GAME, alice, token),
+                "control" => world.control(GAME, alice, token),
+                _ => world.bare(GAME, alice, token),
             }
         }
         world.settle();
