@@ -166,11 +166,16 @@ async fn serve(file: PathBuf) -> Result<(), Failure> {
     let config = Config::read(&file)?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    // Elsewhere it means to reload; here files are watched, and it must not end every session.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let director = Director::start(config, Some(file)).await?;
-    let reason = tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
-        failure = director.failed() => Err(failure),
+    let reason = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok("SIGTERM"),
+            _ = interrupt.recv() => break Ok("SIGINT"),
+            _ = hangup.recv() => info!("SIGHUP changes nothing: the files are watched"),
+            failure = director.failed() => break Err(failure),
+        }
     };
     match reason {
         Ok(signal) => {

@@ -103,11 +103,12 @@ fn query_prints_the_answer_and_exits_by_it() {
 }
 
 #[test]
-fn sigterm_exits_with_0_and_logs_are_json_when_asked() {
+fn sigterm_exits_with_0_sighup_does_not_and_logs_are_json_when_asked() {
     let (_dir, file) = folder(&rig::config(""));
     let mut serving = Serving::start(&file, "json");
     serving.query_address();
-    serving.terminate();
+    serving.signal("HUP");
+    serving.signal("TERM");
     assert_eq!(serving.child.wait().expect("ended").code(), Some(0));
     for line in &serving.lines {
         let line: serde_json::Value = serde_json::from_str(line).expect("each line is JSON");
@@ -148,9 +149,9 @@ impl Serving {
         }
     }
 
-    fn terminate(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+    fn signal(&self, name: &str) {
+        let (name, id) = (format!("-{name}"), self.child.id().to_string());
+        assert!(Command::new("kill").args([name, id]).status().expect("kill").success());
     }
 }
 
