@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use udp_director_core::{
@@ -51,13 +52,20 @@ impl ControlStatus {
     }
 }
 
+/// When the control task goes round.
+pub(crate) fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// What the control task works on.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) config: Config,
     pub(crate) config_file: Option<PathBuf>,
     /// The inventory file as it was last read and found to be right.
-    pub(crate) objects: String,
+    pub(crate) objects: Arc<str>,
     pub(crate) ports: Ports,
     pub(crate) ledger: Arc<SharedLedger>,
     pub(crate) workers: Arc<Workers>,
@@ -69,6 +77,8 @@ pub(crate) struct Control {
     pub(crate) inventory_is_current: bool,
     /// Sessions whose backend is gone and whose worker was too busy to be told.
     pub(crate) closing: Vec<Located>,
+    /// When to look at what time brings about.
+    pub(crate) ticks: Interval,
 }
 
 impl Control {
@@ -76,25 +86,30 @@ impl Control {
     ///
     /// # Errors
     /// A port that cannot be bound.
-    pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn begin(&mut self) -> anyhow::Result<()> {
+        let inventory = self.inventory(&self.config.clone()).await?;
         let change = self.ports.prepare(&self.config.data_ports)?;
         self.ports.commit(change);
         self.configure();
-        self.publish()?;
+        self.publish(inventory);
         self.status.config_generation.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Follows both files until stopped.
-    pub(crate) async fn run(mut self, mut files: Files, stop: CancellationToken) {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub(crate) async fn run(mut self, files: Files, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(files) => {}
+        }
+    }
+
+    async fn follow(&mut self, mut files: Files) {
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
-                text = changed(&mut files.config) => self.config_changed(text),
-                text = files.inventory.changed() => self.inventory_changed(text),
-                _ = tick.tick() => self.tick(),
+                text = changed(&mut files.config) => self.config_changed(text).await,
+                text = files.inventory.changed() => self.inventory_changed(text).await,
+                _ = self.ticks.tick() => self.tick(),
             }
         }
     }
@@ -112,12 +127,15 @@ impl Control {
         self.close(closing);
     }
 
-    fn config_changed(&mut self, text: std::io::Result<String>) {
+    async fn config_changed(&mut self, text: std::io::Result<String>) {
         let Some(path) = self.config_file.clone() else { return };
-        let outcome = text
+        let config = text
             .context("the configuration file cannot be read")
-            .and_then(|text| Config::parse(&text, &path).map_err(|errors| anyhow::anyhow!("{errors}")))
-            .and_then(|config| self.take_over(config));
+            .and_then(|text| Config::parse(&text, &path).map_err(|errors| anyhow::anyhow!("{errors}")));
+        let outcome = match config {
+            Ok(config) => self.take_over(config).await,
+            Err(fault) => Err(fault),
+        };
         let fault = match outcome {
             Ok(()) => String::new(),
             Err(fault) => {
@@ -130,7 +148,7 @@ impl Control {
     }
 
     /// Takes a new configuration over as a whole, or changes nothing.
-    fn take_over(&mut self, config: Config) -> anyhow::Result<()> {
+    async fn take_over(&mut self, config: Config) -> anyhow::Result<()> {
         if config == self.config {
             return Ok(());
         }
@@ -139,11 +157,12 @@ impl Control {
             let keys: Vec<String> = restarts.iter().map(ToString::to_string).collect();
             anyhow::bail!("{}", keys.join("; "));
         }
+        let inventory = self.inventory(&config).await?;
         let change = self.ports.prepare(&config.data_ports)?;
         self.ports.commit(change);
         self.config = config;
         self.configure();
-        self.publish()?;
+        self.publish(inventory);
         let generation = self.status.config_generation.fetch_add(1, Ordering::Relaxed) + 1;
         info!(generation, "configuration in force");
         Ok(())
@@ -159,23 +178,42 @@ impl Control {
         self.catalog.send_replace(Arc::new(rules::catalog(&self.config)));
     }
 
-    fn inventory_changed(&mut self, text: std::io::Result<String>) {
-        let outcome = text.context("cannot be read").and_then(|text| {
-            let before = std::mem::replace(&mut self.objects, text);
-            self.publish().inspect_err(|_| self.objects = before)
-        });
+    async fn inventory_changed(&mut self, text: std::io::Result<String>) {
+        let outcome = match text {
+            Ok(text) => {
+                let before = std::mem::replace(&mut self.objects, text.into());
+                let outcome = self.inventory(&self.config.clone()).await;
+                outcome.inspect_err(|_| self.objects = before)
+            }
+            Err(error) => Err(anyhow::Error::new(error).context("cannot be read")),
+        };
         self.inventory_is_current = outcome.is_ok();
-        if let Err(fault) = outcome {
-            self.status.inventory_rejections.fetch_add(1, Ordering::Relaxed);
-            error!(fault = %format!("{fault:#}"), "inventory file refused, the old inventory stays");
+        match outcome {
+            Ok(inventory) => self.publish(inventory),
+            Err(fault) => {
+                self.status.inventory_rejections.fetch_add(1, Ordering::Relaxed);
+                error!(fault = %format!("{fault:#}"), "inventory file refused, the old inventory stays");
+            }
         }
     }
 
-    /// Makes backends of the objects, and closes the sessions whose backend is gone.
-    fn publish(&mut self) -> anyhow::Result<()> {
-        let targets = Targets::new(self.config.allowed_target_cidrs.clone());
+    /// What follows the inventory in force with these objects and that configuration. A large file
+    /// takes seconds, in which time goes on but nothing else is begun.
+    async fn inventory(&mut self, config: &Config) -> anyhow::Result<Inventory> {
+        let (objects, mappings) = (Arc::clone(&self.objects), config.mappings.clone());
+        let targets = Targets::new(config.allowed_target_cidrs.clone());
         let previous = Arc::clone(self.ledger.lock().inventory());
-        let inventory = snapshot(&self.objects, &self.config.mappings, &targets, &previous)?;
+        let mut reading = spawn_blocking(move || snapshot(&objects, &mappings, &targets, &previous));
+        loop {
+            tokio::select! {
+                inventory = &mut reading => return Ok(inventory??),
+                _ = self.ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Puts an inventory in force, and closes the sessions whose backend is gone.
+    fn publish(&mut self, inventory: Inventory) {
         for refused in inventory.refused().iter().take(LOGGED_REFUSALS) {
             warn!(object = %refused.object, reason = %refused.reason, "object is no backend");
         }
@@ -185,7 +223,6 @@ impl Control {
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
         info!(backends, refused, sessions_closed = gone.len(), "inventory published");
         self.close(gone);
-        Ok(())
     }
 
     fn default_endpoint(&self, inventory: &Inventory) -> Option<Arc<DefaultEndpoint>> {

@@ -19,7 +19,7 @@ use udp_director_inventory::{FileWatch, read_objects};
 
 use crate::admin::{Admin, Heartbeat, Readiness};
 use crate::config::{Config, InventorySource};
-use crate::control::{Control, ControlStatus, Files};
+use crate::control::{Control, ControlStatus, Files, ticks};
 use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
@@ -81,7 +81,7 @@ impl Director {
             .map_err(StartError::Inventory)?;
         let files = Files { config: config_file.as_ref().map(FileWatch::new), inventory };
         let parts = Parts::new(&config, descriptors)?;
-        Ok(parts.start(config, config_file, text, files)?)
+        Ok(parts.start(config, config_file, text, files).await?)
     }
 
     /// Where it listens.
@@ -145,7 +145,7 @@ impl Parts {
     }
 
     /// Binds everything, and then begins to serve.
-    fn start(
+    async fn start(
         self,
         config: Config,
         config_file: Option<PathBuf>,
@@ -170,7 +170,7 @@ impl Parts {
         let mut control = Control {
             config,
             config_file,
-            objects: text,
+            objects: text.into(),
             ports,
             ledger: Arc::clone(&self.ledger),
             workers: Arc::clone(&self.workers),
@@ -180,6 +180,7 @@ impl Parts {
             status: Arc::clone(&status),
             inventory_is_current: true,
             closing: Vec::new(),
+            ticks: ticks(),
         };
         let query_counters = Arc::new(QueryCounters::new());
         let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
@@ -187,7 +188,7 @@ impl Parts {
             self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness));
         let mut tasks = JoinSet::new();
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
-        control.begin()?;
+        control.begin().await?;
         readiness.meet(INVENTORY);
         let bound = Bound { query, admin, data: control.ports.bound() };
         let queries = QueryServer::new(query::Parts {

@@ -147,6 +147,22 @@ fn inventory_changes_are_seen_and_a_broken_file_changes_nothing() {
 }
 
 #[test]
+fn time_goes_on_while_a_large_inventory_is_read() {
+    let backend = local_socket();
+    let rig = Rig::start(&rig::config(""), &[game_server("alpha", port(&backend))]);
+    let fields: String = (0..60).map(|field| format!(", field-{field}: value")).collect();
+    let server =
+        |number| game_server(&format!("gs-{number}"), 1).replace("{state", &format!("{{x: y{fields}, state"));
+    rig.write_objects(&(0..2_000).map(server).collect::<Vec<_>>());
+    let mut greatest = 0.0_f64;
+    while rig.metric("udp_director_inventory_generation") == 1.0 {
+        greatest = greatest.max(rig.metric("udp_director_inventory_age_seconds"));
+    }
+    assert_eq!(rig.metric("udp_director_backends"), 2_000.0);
+    assert!(greatest < 1.5, "the control task was away for {greatest} s");
+}
+
+#[test]
 fn a_backend_that_is_gone_ends_its_sessions_and_only_those() {
     let (alpha, beta) = (local_socket(), local_socket());
     let both = [game_server("alpha", port(&alpha)), game_server("beta", port(&beta))];
