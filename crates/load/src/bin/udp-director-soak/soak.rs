@@ -68,7 +68,14 @@ impl Soak {
         }
         replace(&files.config(), &Config::PLAIN.text())?;
         replace(&files.objects(), &objects(&fleet.listed(), PLENTY))?;
-        let director = Director::start(&plan.director, &files).await?;
+        let director = match Director::start(&plan.director, &files).await {
+            Ok(director) => director,
+            Err(error) => {
+                // The error says all that the log does; a folder that stays harms nobody.
+                let _ = files.remove();
+                return Err(error);
+            }
+        };
         let (closing, closed) = watch::channel(false);
         let findings = Findings::new();
         let world = World { director: director.ports(), fleet, findings, closing: closed };

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use udp_director_load::ServerId;
 
 use crate::account::{Cause, Servers, Terms};
-use crate::fleet::{GameServer, Standing};
+use crate::fleet::{GameServer, Role, Standing};
 use crate::game::{Game, Way};
 use crate::player::MAIN;
 use crate::random::Random;
@@ -72,7 +72,12 @@ impl Visitor {
 
     async fn stay(&mut self, game: &mut Game, socket: &UdpSocket, server: ServerId) {
         let Some(mut server) = self.world.fleet.of(server) else { return };
-        // A session that a token has named takes every further one for data.
+        if server.role() != Role::Lobby {
+            // The system gave it the port of a player who has just left, and so that one's session,
+            // which a token names: it takes every further token for data.
+            return self.world.findings.act("inherit a session with its port");
+        }
+        // So does a session that has been moved by a token that came late.
         let mut token_is_late = self.random.chance(0.5);
         loop {
             game.account.expect(Terms::at(server.id()));
