@@ -33,7 +33,7 @@ impl Growth {
         })
     }
 
-    /// What breaks [`RULE`], in words.
+    /// What breaks [`RULES`], in words.
     pub(crate) fn leaks(self) -> Vec<String> {
         let mut leaks = Vec::new();
         let Pair { first, last } = self.rss_kib;
