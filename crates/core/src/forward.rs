@@ -173,7 +173,7 @@ impl Forwarder {
         let Some(half) = self.clients.get_mut(&key) else {
             return self.stranger(arrival, payload, cx);
         };
-        let plain = half.local == arrival.local && !half.announce;
+        let plain = half.local == arrival.local && !half.announce && !half.called_back;
         if plain && !may_be_token(payload) {
             half.activity.to_backend().record(cx.now, payload.len());
             return Verdict::Forward { handle: half.handle, to: half.backend };
@@ -182,7 +182,8 @@ impl Forwarder {
     }
 
     /// A datagram of a running session that is not simply sent on: it may repeat the token, come in
-    /// at another of the director's addresses, or be the first that its backend sees.
+    /// at another of the director's addresses or from one that the session had left, or be the first
+    /// that its backend sees.
     #[cold]
     fn unusual(
         &mut self,
@@ -195,6 +196,9 @@ impl Forwarder {
             && self.takes_token(key, arrival, token, cx)
         {
             return Verdict::Consumed;
+        }
+        if self.clients.get_mut(&key).is_some_and(|half| half.called_back) {
+            self.come_back(key, arrival, cx);
         }
         self.meet_at(key, arrival.local);
         self.forward(key, payload, cx.now)

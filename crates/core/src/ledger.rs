@@ -347,13 +347,20 @@ impl Ledger {
     }
 
     /// Says whether the token names a session that has left that client address a moment ago: a
-    /// control packet from there is probably one that was under way when the client left.
-    pub fn straggles(&self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+    /// control packet from there is probably one that was under way when the client left. Says so
+    /// once: one that comes again is the client's, which has come back.
+    pub fn straggles(
+        &mut self,
+        token: &Token,
+        listener: ListenerId,
+        client: ClientAddr,
+        now: Moment,
+    ) -> bool {
         let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
             return false;
         };
-        let left = self.sessions.get(&id).and_then(|session| session.left);
-        left.is_some_and(|(left, until)| left == client && now < until)
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.left.take_if(|(left, _)| *left == client).is_some_and(|(_, until)| now < until)
     }
 
     /// Says whether the session runs and its client is there. What a worker takes for a client's

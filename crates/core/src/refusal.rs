@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The session is not (or no longer) where it was looked for.
     #[error("no such session")]
     NoSession,
+    /// The session has left that address a moment ago: the packet was probably under way.
+    #[error("the session has just left this address")]
+    JustLeft,
     /// The extended form carries an opcode that is not known here.
     #[error("unknown opcode")]
     UnknownOpcode,
@@ -54,7 +57,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 15] = [
+    pub const ALL: [Refusal; 16] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
@@ -69,6 +72,7 @@ impl Refusal {
         Refusal::NoUpstream,
         Refusal::WorkerBusy,
         Refusal::NoSession,
+        Refusal::JustLeft,
         Refusal::UnknownOpcode,
     ];
 
@@ -89,6 +93,7 @@ impl Refusal {
             Refusal::NoUpstream => "no_upstream",
             Refusal::WorkerBusy => "worker_busy",
             Refusal::NoSession => "no_session",
+            Refusal::JustLeft => "just_left",
             Refusal::UnknownOpcode => "unknown_opcode",
         }
     }
@@ -108,6 +113,7 @@ impl Refusal {
             | Refusal::SessionLimit
             | Refusal::ConnectionLimit
             | Refusal::NoUpstream
+            | Refusal::JustLeft
             | Refusal::WorkerBusy => AckStatus::Busy,
             Refusal::UnknownOpcode => AckStatus::UnknownOpcode,
         }

@@ -31,6 +31,9 @@ pub(super) struct ClientHalf {
     pub(super) announce: bool,
     /// Until when this half stays though its session goes on from another client address.
     pub(super) lingers: Option<Moment>,
+    /// A control packet has come from here since the session has left: the next data means that its
+    /// client is back.
+    pub(super) called_back: bool,
     /// When it is next looked at whether the session is idle.
     pub(super) idle_at: Moment,
 }

@@ -76,6 +76,7 @@ impl Forwarder {
             activity: Arc::clone(&opened.activity),
             announce: self.announces(arrival.listener),
             lingers: None,
+            called_back: false,
             idle_at: locked.now,
         };
         self.clients.insert(key, half);
@@ -217,6 +218,7 @@ impl Forwarder {
             activity: resumed.activity,
             announce: resumed.is_new_to_backend && self.announces(arrival.listener),
             lingers: None,
+            called_back: false,
             idle_at: locked.now,
         };
         let redirect = half.redirect(&key);
@@ -240,12 +242,20 @@ impl Forwarder {
         let left = |half: &&mut ClientHalf| half.session == session && half.generation < generation;
         if let Some(half) = self.clients.get_mut(&key).filter(left) {
             half.lingers = Some(now);
-            self.linger_on(key, now);
+            self.linger_until(key, now);
         }
     }
 
-    /// Lets a half that lingers do so for the whole grace from now on.
+    /// A control packet has come from an address that its session has left: the half there lingers for
+    /// the whole grace from now on, and data from there will mean that the client is back.
     pub(super) fn linger_on(&mut self, key: ClientKey, now: Moment) {
+        if let Some(half) = self.clients.get_mut(&key).filter(|half| half.lingers.is_some()) {
+            half.called_back = true;
+        }
+        self.linger_until(key, now);
+    }
+
+    fn linger_until(&mut self, key: ClientKey, now: Moment) {
         if let Some(half) = self.clients.get_mut(&key).filter(|half| half.lingers.is_some()) {
             let (until, session) = (now + self.settings.migration_grace, half.session);
             half.lingers = Some(until);

@@ -16,9 +16,7 @@ use crate::time::Moment;
 const EFFECT_BOUND: usize = 1024;
 
 impl Forwarder {
-    /// Acts on a control packet, and acknowledges it where it asks for that. One that was under way
-    /// when its client went elsewhere must not fetch the session back: it is passed over in silence. A
-    /// client that has come back repeats it; until then its datagrams go on to its session.
+    /// Acts on a control packet, and acknowledges it where it asks for that.
     #[cold]
     pub(super) fn control_packet(
         &mut self,
@@ -26,11 +24,6 @@ impl Forwarder {
         packet: &ControlPacket,
         cx: &mut Context<'_>,
     ) -> Verdict {
-        if cx.ledger.lock().straggles(&packet.token, arrival.listener, arrival.client, cx.now) {
-            self.counters.happened(Event::Repeated);
-            self.linger_on(ClientKey::new(arrival.listener, arrival.client), cx.now);
-            return Verdict::Consumed;
-        }
         let outcome = self.obey(arrival, packet, cx);
         if let Some(request) = packet.ack {
             let status = outcome.err().map_or(AckStatus::Done, Refusal::ack_status);
@@ -56,8 +49,26 @@ impl Forwarder {
             return Err(Refusal::WorkerBusy);
         }
         let key = ClientKey::new(arrival.listener, arrival.client);
+        if cx.ledger.lock().straggles(&packet.token, arrival.listener, arrival.client, cx.now) {
+            self.linger_on(key, cx.now);
+            return Err(Refusal::JustLeft);
+        }
         let own = self.clients.get_mut(&key).and_then(|half| half.current());
         self.present(arrival, &presented(arrival, packet.token, own, true), cx)
+    }
+
+    /// A control packet came from an address that its session had left, and now data does: it was none
+    /// that had been under way, the client has come back.
+    pub(super) fn come_back(&mut self, key: ClientKey, arrival: &Arrival, cx: &mut Context<'_>) {
+        let Some(half) = self.clients.get_mut(&key) else { return };
+        half.called_back = false;
+        let session = half.session;
+        let mut locked = cx.lock();
+        if locked.ledger.session(session).is_some()
+            && self.resume(arrival, session, None, &mut locked).is_ok()
+        {
+            self.counters.happened(Event::Resumed);
+        }
     }
 
     /// Redeems a bare token of a client that has no session.

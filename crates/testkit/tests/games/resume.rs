@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use udp_director_core::{Arrival, ClientAddr, Event, Refusal};
+use udp_director_core::{Arrival, ClientAddr, Dropped, Event, Refusal};
 use udp_director_testkit::sim::{GAME, Setup, World, backend, client, client_at, lobby};
 use udp_director_wire::{AckStatus, Token};
 
@@ -171,11 +171,31 @@ fn control_packet_that_was_under_way_does_not_fetch_the_session_back() {
         world.send(GAME, there, b"still");
         world.settle();
         assert!(world.watch().has_delivered(GAME, there, b"stillalpha"));
-        world.run(Duration::from_micros(1));
-        world.control(GAME, here, token);
-        world.send(GAME, here, b"back");
-        world.settle();
-        assert!(world.watch().has_delivered(GAME, here, b"backalpha"), "by then it is a return");
+        assert_eq!(world.drops(Dropped::Refused(Refusal::JustLeft)), 1);
+    }
+}
+
+#[test]
+fn client_that_comes_back_at_once_repeats_itself_or_sends_data() {
+    for workers in [1, 2] {
+        for repeats in [true, false] {
+            let (here, there) = two_workers();
+            let (mut world, token) = playing(Setup { workers, ..Setup::default() }, here);
+            world.control(GAME, there, token);
+            world.settle();
+            world.control(GAME, here, token);
+            if repeats {
+                world.control(GAME, here, token);
+                let seen = world.watch().arrival(b"before").clone();
+                world.settle();
+                world.reply(seen.addr, seen.upstream, b"hello");
+                world.settle();
+                assert!(world.watch().has_delivered(GAME, here, b"hello"));
+            }
+            world.send(GAME, here, b"back");
+            world.settle();
+            assert!(world.watch().has_delivered(GAME, here, b"backalpha"));
+        }
     }
 }
 
@@ -189,7 +209,8 @@ fn client_that_comes_back_at_once_loses_nothing_that_it_sends() {
     world.rebind(player, here);
     world.play(player, Duration::from_secs(2));
     world.run(Duration::from_secs(3));
-    assert_eq!(world.player(player).refusals(), [] as [AckStatus; 0]);
+    let refusals = world.player(player).refusals();
+    assert!(refusals.iter().all(|status| *status == AckStatus::Busy), "it tries again: {refusals:?}");
     assert_eq!(world.watch().arrived.len() as u32, 1 + world.player(player).beats());
     assert_eq!(world.all_drops(), 0);
     let last = world.player(player).echoes().last().map(|echo| echo.beat.number + 1);

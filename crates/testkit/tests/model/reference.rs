@@ -77,6 +77,8 @@ struct Linger {
     session: usize,
     slot: usize,
     until: Duration,
+    /// A control packet has come from there.
+    called_back: bool,
 }
 
 #[derive(Debug)]
@@ -192,6 +194,13 @@ impl Model {
 /// Datagrams.
 impl Model {
     pub(crate) fn send(&mut self, home: Home, payload: &[u8]) {
+        let called = |linger: &&Linger| linger.home == home && linger.called_back;
+        if self.session_at(home).is_none()
+            && let Some(linger) = self.lingers.iter().find(called)
+            && self.sessions[linger.session].runs
+        {
+            self.resume(linger.session, home, None);
+        }
         if let Some(id) = self.session_at(home) {
             self.forward(id, self.sessions[id].slot, payload);
         } else if let Some(linger) = self.lingers.iter().find(|linger| linger.home == home) {
@@ -219,6 +228,9 @@ impl Model {
         };
         if self.tokens[token].known && self.tokens[token].uses.iter().any(|(_, id, _)| *id == session) {
             self.events.push(Event::Repeated);
+            if let Some(own) = own {
+                self.sessions[own].last = self.now;
+            }
         } else if own.is_some_and(|own| self.sessions[own].token.is_some())
             || self.present(home, token, own, false).is_err()
         {
@@ -229,9 +241,9 @@ impl Model {
     pub(crate) fn control(&mut self, home: Home, token: usize) {
         if self.straggles(home, token) {
             let until = self.now + self.settings.migration_grace;
-            self.events.push(Event::Repeated);
+            self.dropped(Dropped::Refused(Refusal::JustLeft));
             for linger in self.lingers.iter_mut().filter(|linger| linger.home == home) {
-                linger.until = until;
+                (linger.until, linger.called_back) = (until, true);
             }
         } else if let Err(refusal) = self.present(home, token, self.session_at(home), true) {
             self.dropped(Dropped::Refused(refusal));
@@ -389,7 +401,7 @@ impl Model {
         let (left, slot) = (self.sessions[id].home, self.sessions[id].slot);
         let until = self.now + self.settings.migration_grace;
         self.lingers.retain(|linger| linger.home != home && linger.home != left);
-        self.lingers.push(Linger { home: left, session: id, slot, until });
+        self.lingers.push(Linger { home: left, session: id, slot, until, called_back: false });
         self.sessions[id].left = Some((left, until));
         self.sessions[id].home = home;
         self.sessions[id].last = self.now;
@@ -481,20 +493,33 @@ impl Model {
 
 /// What it knows.
 impl Model {
-    /// The director has used that upstream socket for the slot: nobody else may have it.
+    /// The director has used that upstream socket for the slot: nobody else may have it. A session that
+    /// comes back to a backend may get back the slot that it has left there.
     pub(crate) fn meet(&mut self, number: usize, upstream: i32) {
-        let to = self.slots[number].to;
-        let taken =
-            |slot: &Slot| slot.phase != Phase::Free && (slot.upstream, slot.to) == (Some(upstream), to);
-        let owner = self.slots.iter().position(taken);
-        assert!(owner.is_none_or(|owner| owner == number), "{to} sees two players at {upstream}");
+        let Slot { session, to, .. } = self.slots[number];
+        for (other, slot) in self.slots.iter_mut().enumerate() {
+            if other == number
+                || slot.phase == Phase::Free
+                || (slot.upstream, slot.to) != (Some(upstream), to)
+            {
+                continue;
+            }
+            assert_eq!(slot.session, session, "{to} sees two players at {upstream}");
+            assert_ne!(slot.phase, Phase::Live, "{to} sees a player twice at {upstream}");
+            slot.phase = Phase::Free;
+        }
         assert!(self.slots[number].upstream.is_none_or(|known| known == upstream), "a slot keeps its socket");
         self.slots[number].upstream = Some(upstream);
     }
 
-    /// One of the last slots that a backend knows and nobody else has.
+    /// One of the last slots that a backend knows, that nobody else has and whose session has not come
+    /// back to it unseen.
     pub(crate) fn recent_slot(&self, back: usize) -> Option<(i32, BackendAddr)> {
-        let known = self.slots.iter().rev().filter(|slot| slot.phase != Phase::Free);
+        let unseen = |slot: &Slot| {
+            let same = |other: &Slot| (other.session, other.to) == (slot.session, slot.to);
+            self.slots.iter().any(|other| same(other) && other.upstream.is_none())
+        };
+        let known = self.slots.iter().rev().filter(|slot| slot.phase != Phase::Free && !unseen(slot));
         known.filter_map(|slot| Some((slot.upstream?, slot.to))).nth(back)
     }
 
@@ -546,10 +571,11 @@ impl Model {
         self.running().into_iter().find(|id| self.sessions[*id].home == home)
     }
 
-    fn straggles(&self, home: Home, token: usize) -> bool {
+    fn straggles(&mut self, home: Home, token: usize) -> bool {
         let named = self.use_on(token, home.listener).filter(|(_, names)| *names && self.tokens[token].known);
-        let left = named.and_then(|(id, _)| self.sessions[id].left);
-        left.is_some_and(|(left, until)| left == home && self.now < until)
+        let Some((id, _)) = named else { return false };
+        let left = self.sessions[id].left.take_if(|(left, _)| *left == home);
+        left.is_some_and(|(_, until)| self.now < until)
     }
 
     fn use_on(&self, token: usize, listener: ListenerId) -> Option<(usize, bool)> {
