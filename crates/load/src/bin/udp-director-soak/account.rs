@@ -92,7 +92,7 @@ pub(crate) enum Kind {
 
 impl Account {
     /// How long a beat is awaited before it is lost: longer than any pause that a busy machine makes.
-    pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+    pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
     /// An account without beats.
     pub(crate) fn new(servers: Servers) -> Account {

@@ -86,8 +86,8 @@ impl Changes {
     fn other(&mut self, config: &Config) -> Config {
         let random = &mut self.random;
         Config {
-            token_ttl: random.one_of([5, 8, 10]),
-            session_timeout: random.one_of([8, 10, 15]),
+            token_ttl: random.one_of([8, 10, 15]),
+            session_timeout: random.one_of([10, 12, 15]),
             migration_grace: random.one_of([250, 400, 600]),
             token_grace: random.one_of([200, 350, 500]),
             strategy: random.one_of(["leastSessions", "roundRobin", "random"]),
@@ -145,8 +145,7 @@ impl Changes {
                 return self.world.findings.fault(format!("{} is not left by its players", server.name()));
             }
         }
-        // What the last of them sent comes back within this.
-        sleep(SETTLED_AFTER).await;
+        sleep(LAST_REPLIES).await;
     }
 
     /// Leaves the inventory half-written for a while: that must be refused and cost nobody anything.
@@ -223,6 +222,8 @@ const SEATS: usize = 100_000;
 const NOTICE: Duration = Duration::from_millis(300);
 /// The director has long followed a file by then.
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
+/// What the last player sent to a server has come back by then, on a busy machine too.
+const LAST_REPLIES: Duration = Duration::from_secs(6);
 /// Streams and visitors stay no longer with a server that they are to leave.
 const LONGEST_STAY: Duration = Duration::from_secs(30);
 

@@ -79,7 +79,7 @@ pub(crate) fn replace(file: &Path, text: &str) -> io::Result<()> {
 impl Config {
     /// The one that the soak begins and ends with.
     pub(crate) const PLAIN: Config = Config {
-        token_ttl: 8,
+        token_ttl: 10,
         session_timeout: 10,
         migration_grace: 250,
         token_grace: 500,

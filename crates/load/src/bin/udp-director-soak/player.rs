@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tokio::time::sleep;
-use udp_director_client::{Session, SessionError, Token};
+use udp_director_client::{Session, SessionError, SessionOptions, Token};
 
-use crate::account::{Cause, Servers, Terms};
+use crate::account::{Account, Cause, Servers, Terms};
 use crate::fleet::{GameServer, Place, Standing};
 use crate::game::{Game, Way};
 use crate::random::Random;
@@ -84,7 +84,8 @@ impl Player {
             self.world.findings.fault("an answer names no port for the listener game");
             return None;
         };
-        match Session::connect(port, ticket.token).await {
+        let options = SessionOptions { deadline: Account::DEADLINE, ..SessionOptions::default() };
+        match Session::connect_with(port, ticket.token, options).await {
             Ok(session) => Some(self.enter(session, ticket, listener)),
             Err(error) => {
                 self.refused("join", &ticket, listener, &error);

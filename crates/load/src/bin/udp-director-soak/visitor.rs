@@ -2,13 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::time::sleep;
 use udp_director_load::ServerId;
 
-use crate::account::{Cause, Servers, Terms};
+use crate::account::{Account, Cause, Servers, Terms};
 use crate::fleet::{GameServer, Role, Standing};
 use crate::game::{Game, Way};
 use crate::player::MAIN;
@@ -132,9 +132,12 @@ impl Visitor {
         if let Err(error) = socket.send(ticket.token.as_str().as_bytes()).await {
             self.world.findings.fault(format!("visitor {} cannot send: {error}", self.id));
         }
-        game.play(sleep(Duration::from_secs(1))).await;
-        if game.account.last() == Some(ticket.server.id()) {
-            return Next::On(ticket.server);
+        let begun = Instant::now();
+        while begun.elapsed() < Account::DEADLINE {
+            game.play(sleep(Duration::from_millis(200))).await;
+            if game.account.last() == Some(ticket.server.id()) {
+                return Next::On(ticket.server);
+            }
         }
         if ticket.server.standing() == Standing::Open {
             self.world.findings.fault(format!("visitor {} is not moved by its late token", self.id));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use udp_director_client::{Answer, LabelSelector, Query, QueryClient, QueryError, Token};
 
-use crate::director::Ports;
+use crate::director::{PATIENCE, Ports};
 use crate::findings::Findings;
 use crate::fleet::{Fleet, GameServer, Role};
 
@@ -82,7 +82,7 @@ impl World {
     }
 
     async fn client(&self) -> Result<QueryClient, QueryError> {
-        QueryClient::connect(self.director.query).await
+        Ok(QueryClient::connect(self.director.query).await?.with_deadline(PATIENCE))
     }
 
     fn known(&self, answer: Answer) -> Option<Ticket> {
