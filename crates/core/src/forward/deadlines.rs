@@ -92,7 +92,9 @@ impl Forwarder {
             Timer::Linger(key, id) => {
                 self.clients.get_mut(&key).is_some_and(|half| half.session == id && half.lingers == Some(at))
             }
-            Timer::Upstream(key, id) => self.upstreams.get_mut(&key).is_some_and(|half| half.session == id),
+            Timer::Upstream(key, id) => {
+                self.upstreams.get_mut(&key).is_some_and(|half| half.session == id && half.due_at == at)
+            }
             Timer::Held(key) => self.hold.until(&key) == Some(at),
             Timer::Unused(index) => self.pool.is_unused(index),
         }
@@ -136,11 +138,11 @@ impl Forwarder {
         match half.phase {
             Phase::Live => {}
             Phase::Grace(until) | Phase::Rest(until) if until > now => {
-                self.schedule(until, Timer::Upstream(key, id));
+                self.watch_slot(key, until);
             }
             Phase::Grace(_) => {
                 half.phase = Phase::Rest(now + SLOT_REST);
-                self.schedule(now + SLOT_REST, Timer::Upstream(key, id));
+                self.watch_slot(key, now + SLOT_REST);
             }
             Phase::Rest(_) => {
                 self.upstreams.remove(&key);
@@ -149,6 +151,15 @@ impl Forwarder {
                     self.schedule(now + pool::UNUSED_FOR, Timer::Unused(key.index()));
                 }
             }
+        }
+    }
+
+    /// Looks at the phase of that slot again when it may be over.
+    pub(super) fn watch_slot(&mut self, key: UpstreamKey, at: Moment) {
+        if let Some(half) = self.upstreams.get_mut(&key) {
+            half.due_at = at;
+            let session = half.session;
+            self.schedule(at, Timer::Upstream(key, session));
         }
     }
 

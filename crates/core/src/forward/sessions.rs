@@ -86,6 +86,7 @@ impl Forwarder {
             to: arrival.into(),
             activity: opened.activity,
             phase: Phase::Live,
+            due_at: Moment::default(),
         };
         self.upstreams.insert(slot, half);
         self.watch_idle(key, locked.now + self.settings.session_timeout);
@@ -184,7 +185,9 @@ impl Forwarder {
         half.upstream = upstream;
         let to = Return { listener: key.listener(), to: key.client(), from: half.local };
         let (session, activity) = (half.session, Arc::clone(&half.activity));
-        self.upstreams.insert(slot, UpstreamHalf { session, generation, to, activity, phase: Phase::Live });
+        let due_at = Moment::default();
+        let half = UpstreamHalf { session, generation, to, activity, phase: Phase::Live, due_at };
+        self.upstreams.insert(slot, half);
     }
 }
 
@@ -359,7 +362,7 @@ impl Forwarder {
             None => (Phase::Rest(now + SLOT_REST), now + SLOT_REST),
         };
         half.phase = phase;
-        self.schedule(until, Timer::Upstream(key, retire.session));
+        self.watch_slot(key, until);
     }
 
     fn tell(&mut self, worker: WorkerId, message: Message) {

@@ -23,6 +23,8 @@ pub(super) struct UpstreamHalf {
     pub(super) to: Return,
     pub(super) activity: Arc<Activity>,
     pub(super) phase: Phase,
+    /// When the phase is next looked at; of no meaning while it is live.
+    pub(super) due_at: Moment,
 }
 
 /// What a slot is in.

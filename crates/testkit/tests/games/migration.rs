@@ -179,6 +179,25 @@ fn player_moves_to_and_fro() {
 }
 
 #[test]
+fn player_that_moves_to_and_fro_without_end_leaves_no_trail_of_deadlines() {
+    let alice = client("192.0.2.1:5000");
+    let mut setup = Setup::default();
+    setup.settings.limits.max_pending_tokens = 10_000;
+    let (mut world, _) = playing(setup, alice);
+    for _ in 0..3000 {
+        for to in ["beta", "alpha"] {
+            let token = world.token(alice.ip(), to);
+            world.control(GAME, alice, token);
+        }
+        world.run(Duration::from_millis(1));
+    }
+    let deadlines = world.holdings()[0].deadlines;
+    assert!(deadlines < 2000, "{deadlines}");
+    world.run_out();
+    world.assert_empty();
+}
+
+#[test]
 fn grace_begins_anew_when_a_backend_is_left_again() {
     let alice = client("192.0.2.1:5000");
     let (mut world, _) = playing(Setup::default(), alice);
