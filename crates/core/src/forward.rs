@@ -20,9 +20,6 @@ mod sessions;
 mod tokens;
 mod upstreams;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -379,16 +379,25 @@ impl Ledger {
         presented: &Presented,
     ) -> Result<Admission, Refusal> {
         match presented.own {
-            Some(_) if !grant.admits(presented.client.ip()) => Err(Refusal::WrongClient),
+            Some(own) if !self.may_move(grant, own, presented.client) => Err(Refusal::WrongClient),
             _ => Ok(Admission::Resume(id)),
         }
+    }
+
+    /// Whether a token may do something to the session of an address, whose datagrams anyone can spoof:
+    /// only if it was asked for from there, or from where the session's own token was asked for. Tokens
+    /// that are not bound are no exception.
+    fn may_move(&self, grant: &Grant, own: SessionId, client: ClientAddr) -> bool {
+        let named = self.session(own).and_then(|session| self.grants.get(session.token.as_ref()?));
+        grant.asked_by == client.ip() || named.is_some_and(|named| named.asked_by == grant.asked_by)
     }
 
     fn admit_redeem(&self, grant: &Grant, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
         if now >= grant.expires {
             return Err(Refusal::ExpiredToken);
         }
-        if !grant.admits(presented.client.ip()) {
+        let moves = presented.own.is_none_or(|own| self.may_move(grant, own, presented.client));
+        if !grant.admits(presented.client.ip()) || !moves {
             return Err(Refusal::WrongClient);
         }
         let target = self.target(&grant.backend, presented.listener)?;

@@ -389,7 +389,7 @@ impl Worker {
                     self.setup.counters.to_backends.add(sent.0, sent.1);
                 }
                 Effect::ToClient { to, bytes } => self.answer(&to, &bytes),
-                Effect::CloseUpstream(index) => self.sockets.close_upstream(index),
+                Effect::CloseUpstream { index, handle } => self.sockets.close_upstream(index, handle),
                 Effect::Tell { worker, message } => {
                     let mailbox = &self.setup.mailboxes[usize::from(worker.0)];
                     if let Err(Order::Forward(message)) = mailbox.tell(Order::Forward(message)) {
@@ -487,8 +487,9 @@ impl Sockets {
         }
     }
 
-    fn close_upstream(&mut self, index: UpstreamIndex) {
-        if let Some(reading) = self.upstreams.get_mut(index.0 as usize).and_then(Option::take) {
+    fn close_upstream(&mut self, index: UpstreamIndex, handle: i32) {
+        let Some(place) = self.upstreams.get_mut(index.0 as usize) else { return };
+        if let Some(reading) = place.take_if(|reading| reading.socket.handle() == handle) {
             self.epoll.remove(reading.socket.handle());
         }
     }

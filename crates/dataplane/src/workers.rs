@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -121,11 +121,7 @@ impl Workers {
 
     /// An order to all, that must not be lost: waits for those that are busy.
     fn tell_all(&self, order: impl Fn() -> Order) {
-        for worker in &self.workers {
-            if worker.mailbox.orders.send(order()).is_ok() {
-                worker.mailbox.waker.wake();
-            }
-        }
+        self.workers.iter().for_each(|worker| worker.give(order()));
     }
 
     /// Migrates a UDP session to the backend of a token.
@@ -198,6 +194,16 @@ impl Workers {
 }
 
 impl Handle {
+    /// Gives an order that must not be lost: where the worker has too many, waits until it has taken
+    /// some. One whose thread has ended gets none; the process is about to end then.
+    fn give(&self, order: Order) {
+        if let Err(order) = self.mailbox.tell(order)
+            && self.mailbox.orders.send(order).is_ok()
+        {
+            self.mailbox.waker.wake();
+        }
+    }
+
     fn lock_thread(&self) -> MutexGuard<'_, Option<JoinHandle<io::Result<()>>>> {
         self.thread.lock().unwrap_or_else(PoisonError::into_inner)
     }

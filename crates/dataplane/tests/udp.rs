@@ -39,7 +39,7 @@ impl Rig {
         let settings = Arc::new(change(settings()));
         let ledger = Arc::new(SharedLedger::new(Arc::clone(&settings), Arc::clone(&inventory)));
         let clock = Clock::new();
-        let options = WorkersOptions { count: workers, max_upstreams: 10_100, seed: 1 };
+        let options = WorkersOptions { count: workers, max_upstreams: 12_000, seed: 1 };
         let workers = Workers::start(&options, &ledger, clock).expect("workers");
         let public = workers.listen(LISTENER, bind.parse().expect("an address")).expect("a free port");
         Rig { ledger, workers, clock, public, tokens: 0 }

@@ -107,20 +107,23 @@ impl Forwarder {
             Timer::Upstream(key, id) => self.upstream_due(key, id, cx.now),
             Timer::Held(key) => self.token_overdue(key, cx),
             Timer::Unused(index) => {
-                if self.pool.close_if_unused(index) {
-                    self.effects.push_back(Effect::CloseUpstream(index));
+                if let Some(socket) = self.pool.close_if_unused(index) {
+                    self.effects.push_back(Effect::CloseUpstream { index, handle: socket.handle() });
                 }
             }
         }
     }
 
+    /// Ends a session that nothing has used, unless another worker has just resumed it: that counts as
+    /// a use, and is only seen for certain under the lock.
     fn idle(&mut self, key: ClientKey, id: SessionId, cx: &mut Context<'_>) {
+        let mut locked = cx.lock();
         let Some(half) = self.clients.get_mut(&key) else { return };
         let ends = half.activity.last() + self.settings.session_timeout;
-        if ends > cx.now {
+        if ends > locked.now {
             self.watch_idle(key, ends);
-        } else {
-            self.end_session(key, id, Event::EndedIdle, &mut cx.lock());
+        } else if locked.ledger.is_at(id, key.client()) {
+            self.end_session(key, id, Event::EndedIdle, &mut locked);
         }
     }
 

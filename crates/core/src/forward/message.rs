@@ -30,8 +30,13 @@ pub enum Effect {
         /// The whole datagram.
         bytes: Vec<u8>,
     },
-    /// Close the upstream socket at that index: no slot uses it.
-    CloseUpstream(UpstreamIndex),
+    /// Close an upstream socket that no slot uses, unless another has taken its place meanwhile.
+    CloseUpstream {
+        /// Its place.
+        index: UpstreamIndex,
+        /// See [`crate::UpstreamSocket::handle`].
+        handle: i32,
+    },
     /// Hand a message to another worker.
     Tell {
         /// The worker.

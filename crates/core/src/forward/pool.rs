@@ -114,12 +114,12 @@ impl Pool {
         self.sockets[index.0 as usize].slots == 0
     }
 
-    /// Gives a socket up on which there is no slot; says whether it did.
-    pub(super) fn close_if_unused(&mut self, index: UpstreamIndex) -> bool {
-        let place = &mut self.sockets[index.0 as usize];
-        let closes = place.slots == 0 && place.socket.take().is_some();
-        self.open -= usize::from(closes);
-        closes
+    /// Gives up and gives out a socket on which there is no slot.
+    pub(super) fn close_if_unused(&mut self, index: UpstreamIndex) -> Option<Arc<dyn UpstreamSocket>> {
+        let place = self.sockets.get_mut(index.0 as usize).filter(|place| place.slots == 0)?;
+        let socket = place.socket.take()?;
+        self.open -= 1;
+        Some(socket)
     }
 
     pub(super) fn open_sockets(&self) -> usize {

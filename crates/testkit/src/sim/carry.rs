@@ -159,7 +159,7 @@ impl World {
         match effect {
             Effect::ToBackend { handle, to, bytes } => self.send_to_backend(handle, to, &bytes),
             Effect::ToClient { to, bytes } => self.send_to_client(to, &bytes),
-            Effect::CloseUpstream(index) => self.sockets.close(from, index),
+            Effect::CloseUpstream { index, .. } => self.sockets.close(from, index),
             Effect::Tell { worker, message } => {
                 let delay = self.random.within(&self.setup.message_delay);
                 let last = self.told.entry((from, worker)).or_default();

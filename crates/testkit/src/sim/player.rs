@@ -140,8 +140,12 @@ impl Player {
             self.echoes.extend(Echo::parse(datagram));
             return;
         };
-        if self.asking.take_if(|asking| asking.nonce == ack.request.nonce).is_none() {
+        if self.asking.as_ref().is_none_or(|asking| asking.nonce != ack.request.nonce) {
             return;
+        }
+        // Who is told that the director is busy asks again.
+        if ack.status != AckStatus::Busy {
+            self.asking = None;
         }
         match ack.status {
             AckStatus::Done => self.bound = true,

@@ -325,7 +325,7 @@ impl Model {
                 self.sessions[id].last = self.now;
             }
             Some((_, true)) if !control => return Err(Refusal::WrongClient),
-            Some((_, true)) if own.is_some() && !self.admits(token, home.client.ip()) => {
+            Some((_, true)) if own.is_some_and(|own| !self.may_move(token, own, home)) => {
                 return Err(Refusal::WrongClient);
             }
             Some((id, true)) => self.resume(id, home, own),
@@ -343,7 +343,7 @@ impl Model {
         if self.now >= self.tokens[token].expires {
             return Err(Refusal::ExpiredToken);
         }
-        if !self.admits(token, home.client.ip()) {
+        if !self.admits(token, home.client.ip()) || own.is_some_and(|own| !self.may_move(token, own, home)) {
             return Err(Refusal::WrongClient);
         }
         let backend = self.tokens[token].backend;
@@ -585,6 +585,12 @@ impl Model {
 
     fn admits(&self, token: usize, ip: IpAddr) -> bool {
         !self.tokens[token].bound || self.tokens[token].asked_by == ip
+    }
+
+    fn may_move(&self, token: usize, own: usize, home: Home) -> bool {
+        let asked_by = self.tokens[token].asked_by;
+        let same = |named: usize| self.tokens[named].asked_by == asked_by;
+        asked_by == home.client.ip() || self.sessions[own].token.is_some_and(same)
     }
 
     fn awaits(&self, home: Home) -> bool {
