@@ -170,7 +170,7 @@ impl Forwarder {
         let Some(half) = self.clients.get_mut(&key) else {
             return self.stranger(arrival, payload, cx);
         };
-        let plain = half.local == arrival.local && !half.announce && !half.called_back;
+        let plain = half.local == arrival.local && !half.announce && half.called_back.is_none();
         if plain && !may_be_token(payload) {
             half.activity.to_backend().record(cx.now, payload.len());
             return Verdict::Forward { handle: half.handle, to: half.backend };
@@ -194,7 +194,7 @@ impl Forwarder {
         {
             return Verdict::Consumed;
         }
-        if self.clients.get_mut(&key).is_some_and(|half| half.called_back) {
+        if self.clients.get_mut(&key).and_then(|half| half.called_back).is_some_and(|from| from <= cx.now) {
             self.come_back(key, arrival, cx);
         }
         self.meet_at(key, arrival.local);

@@ -347,20 +347,13 @@ impl Ledger {
     }
 
     /// Says whether the token names a session that has left that client address a moment ago: a
-    /// control packet from there is probably one that was under way when the client left. Says so
-    /// once: one that comes again is the client's, which has come back.
-    pub fn straggles(
-        &mut self,
-        token: &Token,
-        listener: ListenerId,
-        client: ClientAddr,
-        now: Moment,
-    ) -> bool {
+    /// control packet from there is probably one that was under way when the client left.
+    pub fn straggles(&self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
         let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
             return false;
         };
-        let Some(session) = self.sessions.get_mut(&id) else { return false };
-        session.left.take_if(|(left, _)| *left == client).is_some_and(|(_, until)| now < until)
+        let left = self.session(id).and_then(|session| session.left.as_deref());
+        left.is_some_and(|(left, until)| *left == client && now < *until)
     }
 
     /// Says whether the session runs and its client is there. What a worker takes for a client's
@@ -547,7 +540,7 @@ impl Ledger {
         let session = self.sessions.get_mut(&resuming.session).ok_or(Refusal::NoSession)?;
         let upstream = session.upstream.clone().ok_or(Refusal::WrongClient)?;
         let left = std::mem::replace(&mut session.client, resuming.client);
-        session.left = Some((left, now + self.settings.migration_grace));
+        session.left = Some(Box::new((left, now + self.settings.migration_grace)));
         session.generation = session.generation.next();
         session.local = resuming.local;
         Ok(Resumed {
@@ -588,16 +581,17 @@ impl Ledger {
         }
     }
 
-    /// Clears expired tokens away, at most a few hundred a call.
-    pub fn expire(&mut self, now: Moment) {
+    /// Clears expired tokens away, at most a few hundred a call; says whether there may be more.
+    pub fn expire(&mut self, now: Moment) -> bool {
         for _ in 0..EXPIRY_BUDGET {
             match self.expiries.peek() {
                 Some(Reverse((expires, _))) if *expires <= now => {}
-                _ => return,
+                _ => return false,
             }
-            let Some(Reverse((_, token))) = self.expiries.pop() else { return };
+            let Some(Reverse((_, token))) = self.expiries.pop() else { return false };
             self.forget_expired(&token);
         }
+        true
     }
 
     fn forget_expired(&mut self, token: &Token) {

@@ -157,7 +157,7 @@ pub struct Session {
     /// How many of the client's datagrams went to earlier backends.
     pub(crate) before_backend: u64,
     /// Where the client was before it was resumed, and until when what comes from there is late.
-    pub(crate) left: Option<(ClientAddr, Moment)>,
+    pub(crate) left: Option<Box<(ClientAddr, Moment)>>,
 }
 
 impl Session {

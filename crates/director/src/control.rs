@@ -121,7 +121,8 @@ impl Control {
         if self.inventory_is_current {
             self.status.inventory_seen.store(micros, Ordering::Relaxed);
         }
-        self.ledger.lock().expire(now);
+        // The lock is let go in between, for those who wait for it.
+        while self.ledger.lock().expire(now) {}
         self.ports.close_drained();
         let closing = std::mem::take(&mut self.closing);
         self.close(closing);

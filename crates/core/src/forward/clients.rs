@@ -31,9 +31,9 @@ pub(super) struct ClientHalf {
     pub(super) announce: bool,
     /// Until when this half stays though its session goes on from another client address.
     pub(super) lingers: Option<Moment>,
-    /// A control packet has come from here since the session has left: the next data means that its
-    /// client is back.
-    pub(super) called_back: bool,
+    /// A control packet has come from here since the session has left: data from that moment on, when
+    /// nothing can be under way any more, means that its client is back.
+    pub(super) called_back: Option<Moment>,
     /// When it is next looked at whether the session is idle.
     pub(super) idle_at: Moment,
 }

@@ -76,7 +76,7 @@ impl Forwarder {
             activity: Arc::clone(&opened.activity),
             announce: self.announces(arrival.listener),
             lingers: None,
-            called_back: false,
+            called_back: None,
             idle_at: locked.now,
         };
         self.clients.insert(key, half);
@@ -221,7 +221,7 @@ impl Forwarder {
             activity: resumed.activity,
             announce: resumed.is_new_to_backend && self.announces(arrival.listener),
             lingers: None,
-            called_back: false,
+            called_back: None,
             idle_at: locked.now,
         };
         let redirect = half.redirect(&key);
@@ -250,10 +250,11 @@ impl Forwarder {
     }
 
     /// A control packet has come from an address that its session has left: the half there lingers for
-    /// the whole grace from now on, and data from there will mean that the client is back.
+    /// the whole grace from now on, and data from there after the first grace will mean that the client
+    /// is back.
     pub(super) fn linger_on(&mut self, key: ClientKey, now: Moment) {
-        if let Some(half) = self.clients.get_mut(&key).filter(|half| half.lingers.is_some()) {
-            half.called_back = true;
+        if let Some(half) = self.clients.get_mut(&key) {
+            half.called_back = half.called_back.or(half.lingers);
         }
         self.linger_until(key, now);
     }

@@ -61,7 +61,7 @@ impl Forwarder {
     /// that had been under way, the client has come back.
     pub(super) fn come_back(&mut self, key: ClientKey, arrival: &Arrival, cx: &mut Context<'_>) {
         let Some(half) = self.clients.get_mut(&key) else { return };
-        half.called_back = false;
+        half.called_back = None;
         let session = half.session;
         let mut locked = cx.lock();
         if locked.ledger.session(session).is_some()

@@ -99,6 +99,7 @@ fn reset_code(refusal: Refusal) -> ErrorCode {
         | Refusal::SessionLimit
         | Refusal::ConnectionLimit
         | Refusal::NoUpstream
+        | Refusal::JustLeft
         | Refusal::WorkerBusy => ErrorCode::Overloaded,
     }
 }

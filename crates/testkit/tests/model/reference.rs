@@ -78,7 +78,7 @@ struct Linger {
     slot: usize,
     until: Duration,
     /// A control packet has come from there.
-    called_back: bool,
+    called_back: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -194,7 +194,8 @@ impl Model {
 /// Datagrams.
 impl Model {
     pub(crate) fn send(&mut self, home: Home, payload: &[u8]) {
-        let called = |linger: &&Linger| linger.home == home && linger.called_back;
+        let called =
+            |linger: &&Linger| linger.home == home && linger.called_back.is_some_and(|from| from <= self.now);
         if self.session_at(home).is_none()
             && let Some(linger) = self.lingers.iter().find(called)
             && self.sessions[linger.session].runs
@@ -243,7 +244,8 @@ impl Model {
             let until = self.now + self.settings.migration_grace;
             self.dropped(Dropped::Refused(Refusal::JustLeft));
             for linger in self.lingers.iter_mut().filter(|linger| linger.home == home) {
-                (linger.until, linger.called_back) = (until, true);
+                linger.called_back = linger.called_back.or(Some(linger.until));
+                linger.until = until;
             }
         } else if let Err(refusal) = self.present(home, token, self.session_at(home), true) {
             self.dropped(Dropped::Refused(refusal));
@@ -401,7 +403,7 @@ impl Model {
         let (left, slot) = (self.sessions[id].home, self.sessions[id].slot);
         let until = self.now + self.settings.migration_grace;
         self.lingers.retain(|linger| linger.home != home && linger.home != left);
-        self.lingers.push(Linger { home: left, session: id, slot, until, called_back: false });
+        self.lingers.push(Linger { home: left, session: id, slot, until, called_back: None });
         self.sessions[id].left = Some((left, until));
         self.sessions[id].home = home;
         self.sessions[id].last = self.now;
@@ -571,11 +573,10 @@ impl Model {
         self.running().into_iter().find(|id| self.sessions[*id].home == home)
     }
 
-    fn straggles(&mut self, home: Home, token: usize) -> bool {
+    fn straggles(&self, home: Home, token: usize) -> bool {
         let named = self.use_on(token, home.listener).filter(|(_, names)| *names && self.tokens[token].known);
         let Some((id, _)) = named else { return false };
-        let left = self.sessions[id].left.take_if(|(left, _)| *left == home);
-        left.is_some_and(|(_, until)| self.now < until)
+        self.sessions[id].left.is_some_and(|(left, until)| left == home && self.now < until)
     }
 
     fn use_on(&self, token: usize, listener: ListenerId) -> Option<(usize, bool)> {
