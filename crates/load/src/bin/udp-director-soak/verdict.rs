@@ -9,6 +9,8 @@ pub(crate) struct Growth {
     pub(crate) rss_kib: Pair,
     /// Median of the descriptors that neither upstream sockets nor connections account for.
     pub(crate) descriptors: Pair,
+    /// Median of the upstream sockets.
+    pub(crate) upstream_sockets: Pair,
 }
 
 /// The medians of the first settled quarter and of the last.
@@ -30,6 +32,7 @@ impl Growth {
         Some(Growth {
             rss_kib: pair(|sample| sample.rss_kib as i64)?,
             descriptors: pair(|sample| sample.other_descriptors)?,
+            upstream_sockets: pair(|sample| sample.upstream_sockets as i64)?,
         })
     }
 
@@ -43,6 +46,10 @@ impl Growth {
         let Pair { first, last } = self.descriptors;
         if last > first + DESCRIPTOR_SLACK {
             leaks.push(format!("descriptors without an account have grown from {first} to {last}"));
+        }
+        let Pair { first, last } = self.upstream_sockets;
+        if last > first + first / 2 + UPSTREAM_SLACK {
+            leaks.push(format!("upstream sockets have grown from {first} to {last}"));
         }
         leaks
     }
@@ -71,6 +78,7 @@ It fails on
 - a leak: of the samples after the first minute, the medians of the last quarter are compared with
   those of the first. Resident memory may have grown by 10 % and 8 MiB; descriptors, without the
   upstream sockets and the connections of queries and streams, by 8 (a data port that comes and goes);
+  upstream sockets, of which the fullest server needs one for each of its players, by half and 16;
 - a datagram that is lost, out of order, doubled or from the wrong server, unless something done on
   purpose explains it: its server was removed with its players, its player had just changed its
   socket, a migration was under way (which explains the order, and a loss only where the director
@@ -85,36 +93,41 @@ It fails on
 const UNSETTLED_SECONDS: u64 = 60;
 const RSS_SLACK_KIB: i64 = 8 * 1024;
 const DESCRIPTOR_SLACK: i64 = 8;
+const UPSTREAM_SLACK: i64 = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn samples(rss_kib: impl Fn(u64) -> u64, other_descriptors: impl Fn(u64) -> i64) -> Vec<Sample> {
-        let sample = |n: u64| Sample {
-            elapsed_seconds: n * 10,
-            rss_kib: rss_kib(n),
-            other_descriptors: other_descriptors(n),
-            ..Sample::default()
-        };
-        (1..=46).map(sample).collect()
+    fn samples(of: impl Fn(u64) -> Sample) -> Vec<Sample> {
+        (1..=46).map(|n| Sample { elapsed_seconds: n * 10, ..of(n) }).collect()
     }
 
     #[test]
     fn arrival_of_the_players_is_no_leak() {
-        let growth = Growth::of(&samples(|n| 20_000 + 10_000 * n.min(6), |_| 30)).expect("enough samples");
-        assert_eq!(growth.leaks(), Vec::<String>::new());
+        let arriving = samples(|n| Sample {
+            rss_kib: 20_000 + 10_000 * n.min(6),
+            other_descriptors: 30,
+            upstream_sockets: 50,
+            ..Sample::default()
+        });
+        assert_eq!(Growth::of(&arriving).expect("enough samples").leaks(), Vec::<String>::new());
     }
 
     #[test]
-    fn memory_and_descriptors_that_go_on_growing_are_leaks() {
-        let growth = Growth::of(&samples(|n| 20_000 + 1_000 * n, |n| n as i64)).expect("enough samples");
-        assert_eq!(growth.leaks().len(), 2);
+    fn whatever_goes_on_growing_is_a_leak() {
+        let growing = samples(|n| Sample {
+            rss_kib: 20_000 + 1_000 * n,
+            other_descriptors: n as i64,
+            upstream_sockets: 10 * n,
+            ..Sample::default()
+        });
+        assert_eq!(Growth::of(&growing).expect("enough samples").leaks().len(), 3);
     }
 
     #[test]
     fn too_few_samples_say_nothing() {
-        assert_eq!(Growth::of(&samples(|_| 1, |_| 1)[..9]), None);
+        assert_eq!(Growth::of(&samples(|_| Sample::default())[..9]), None);
     }
 
     #[test]
