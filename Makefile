@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` needs Rust alone; `make test` installs what else it needs.
-.PHONY: demo test build fmt docs soak
+.PHONY: demo test build fmt docs soak bench
 
 demo: ## Plays a whole game on this machine; KEEP=1 leaves it running
 	cargo run --release --locked --bin udp-director -- demo $(if $(KEEP),--keep)
@@ -20,3 +20,7 @@ soak: ## Plays on a director for MINUTES=60 with everything going on; SEED=1, JS
 	cargo build --release --locked --bin udp-director --bin udp-director-soak
 	target/release/udp-director-soak --director target/release/udp-director \
 		--minutes $(or $(MINUTES),60) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json $(JSON))
+
+bench: ## Measures beside nginx and no proxy, as root; ROUNDS=5
+	cargo build --release --locked --bin udp-director --bin udp-director-load
+	benches/bench --rounds $(or $(ROUNDS),5)
