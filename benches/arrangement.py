@@ -107,14 +107,16 @@ class Arrangement:
         words = ["ip", "netns", "exec", self.names[part], *words]
         return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    def command(self, part, core, *words):
-        return ["ip", "netns", "exec", self.names[part], "taskset", "-c", str(core), *map(str, words)]
+    def command(self, part, core, words, realtime):
+        # A realtime priority takes whatever else the machine does out of latencies.
+        prefix = ["chrt", "-f", "10"] if realtime else []
+        return ["ip", "netns", "exec", self.names[part], "taskset", "-c", str(core), *prefix, *map(str, words)]
 
-    def start(self, part, core, *words):
+    def start(self, part, core, *words, realtime=False):
         """Starts a process that lasts until `stop`."""
         with open(self.folder / "processes.log", "ab") as log:
             process = subprocess.Popen(
-                self.command(part, core, *words), stdout=log, stderr=log, preexec_fn=self.shares.join)
+                self.command(part, core, words, realtime), stdout=log, stderr=log, preexec_fn=self.shares.join)
         self.processes.append(process)
         return process
 
@@ -127,10 +129,11 @@ class Arrangement:
             process.wait()
         self.processes.remove(process)
 
-    def load(self, *words):
+    def load(self, *words, realtime=False):
         """Starts the generator; `finish` gives what it found."""
+        words = [binary("udp-director-load"), *words, "--json"]
         process = subprocess.Popen(
-            self.command("client", LOAD_CORE, binary("udp-director-load"), *words, "--json"),
+            self.command("client", LOAD_CORE, words, realtime),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=self.shares.join)
         self.processes.append(process)
         return process

@@ -93,9 +93,9 @@ NEEDS = {"half-100": "saturated-100", "half-10000": "saturated-10000"}
 
 def play(arrangement, proxy, flow, seconds):
     """Lets clients play, and counts the proxy's CPU in the midst of it."""
-    with Servers(arrangement):
+    with Servers(arrangement, proxy.realtime):
         flow = [*flow, "--warm-up", str(WARM_UP), "--duration", str(seconds + WARM_UP)]
-        load = arrangement.load("run", *proxy.entry, *flow)
+        load = arrangement.load("run", *proxy.entry, *flow, realtime=proxy.realtime)
         await_opening(load)
         time.sleep(WARM_UP + 0.2)
         usage = getattr(proxy, "usage", None)
@@ -129,12 +129,13 @@ def quantiles(found):
 class Servers:
     """The game servers, while a `with` lasts: one process that answers at every address it is asked at."""
 
-    def __init__(self, arrangement):
-        self.arrangement = arrangement
+    def __init__(self, arrangement, realtime=False):
+        self.arrangement, self.realtime = arrangement, realtime
 
     def __enter__(self):
         words = ["echo", "--listen", f"0.0.0.0:{SERVER_PORT}", "--name", "servers", "--id", "1"]
-        self.process = self.arrangement.start("server", LOAD_CORE, binary("udp-director-load"), *words)
+        words = [binary("udp-director-load"), *words]
+        self.process = self.arrangement.start("server", LOAD_CORE, *words, realtime=self.realtime)
 
     def __exit__(self, *_):
         self.arrangement.stop(self.process)

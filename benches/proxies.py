@@ -16,12 +16,11 @@ class Proxy:
 
     def __init__(self, arrangement, servers, realtime=False, **settings):
         self.arrangement, self.servers, self.settings = arrangement, servers, settings
-        # A realtime priority takes the scheduler's other work out of latencies; all proxies get it.
-        self.prefix = ["chrt", "-f", "10"] if realtime else []
+        self.realtime = realtime
 
     def __enter__(self):
         self.configure()
-        self.process = self.arrangement.start("director", PROXY_CORE, *self.prefix, *self.command())
+        self.process = self.arrangement.start("director", PROXY_CORE, *self.command(), realtime=self.realtime)
         wait_for(self.is_ready)
         self.usage = Usage(self.process)
         return self
