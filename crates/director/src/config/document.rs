@@ -159,8 +159,7 @@ pub(super) enum TokenKind {
 #[schemars(extend("x-hints" = {"kubernetes": "watching a cluster is not available yet; give \"file\""}))]
 pub(super) struct Inventory {
     /// A file of objects as `kubectl get -o yaml` writes them, watched for changes. A relative path
-    /// begins at the directory of the configuration file. A file without any object is refused, as one
-    /// that is about to be written; `{apiVersion: v1, kind: List, items: []}` says that there is none.
+    /// begins at the directory of the configuration file.
     #[schemars(length(min = 1))]
     pub file: String,
 }

@@ -13,6 +13,7 @@ pub fn reference() -> String {
         write_section(&mut page, &section);
     }
     page.push_str(&reload_section());
+    page.push_str(INVENTORY);
     page
 }
 
@@ -133,4 +134,12 @@ is opened; one that goes takes no new sessions and lets the old ones end.
 Every key takes effect at once, except those below: a new version that changes one of them is refused as a
 whole until the process is started anew.
 
+";
+
+const INVENTORY: &str = "
+## What a new inventory file changes
+
+The inventory file is watched as well, and taken over as a whole or not at all. One without any object is
+refused, since it is what a file reads that is about to be written; `{apiVersion: v1, kind: List, items: []}`
+says that there is none. A backend that is no longer in the file, or has another address, ends its sessions.
 ";
