@@ -1,6 +1,7 @@
 //! Sockets and packets: UDP workers, upstream sockets, TCP connections.
 
 mod clock;
+mod descriptors;
 mod sys;
 pub mod tcp;
 mod udp;
@@ -8,5 +9,6 @@ mod worker;
 mod workers;
 
 pub use clock::Clock;
+pub use descriptors::{Descriptors, Taken};
 pub use sys::raise_descriptor_limit;
 pub use workers::{Workers, WorkersOptions};

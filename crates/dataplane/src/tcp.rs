@@ -68,8 +68,8 @@ use udp_director_core::{
 };
 use udp_director_wire::Token;
 
-use crate::Clock;
-use mailbox::{Letter, Switch};
+use crate::{Clock, Descriptors, Taken};
+use mailbox::{Beside, Letter, Switch};
 use origin::Origin;
 use pump::{Pump, is_on};
 use sessions::Sessions;
@@ -86,27 +86,39 @@ pub struct Streams {
     sessions: Arc<Sessions>,
     /// One permit for each connection that there may be.
     room: Arc<Semaphore>,
+    descriptors: Arc<Descriptors>,
     max_connections: usize,
+}
+
+/// What an open connection occupies.
+#[derive(Debug)]
+struct Room {
+    _permit: OwnedSemaphorePermit,
+    /// For the client's side and the backend's.
+    _descriptors: Taken,
 }
 
 impl Streams {
     /// No connections yet, and at most `max_connections` at a time, those that have not shown a token
-    /// included. `seed` feeds the `random` strategy. All of them count into `counters`.
+    /// included; fewer while `descriptors` are short. `seed` feeds the `random` strategy. All of them
+    /// count into `counters`.
     pub fn new(
         ledger: Arc<SharedLedger>,
         counters: Arc<Counters>,
         clock: Clock,
         max_connections: usize,
+        descriptors: Arc<Descriptors>,
         seed: u64,
     ) -> Arc<Streams> {
         let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
         let sessions = Sessions::new(ledger, counters, clock, seed);
-        Arc::new(Streams { sessions, room: Arc::new(Semaphore::new(max_connections)), max_connections })
+        let room = Arc::new(Semaphore::new(max_connections));
+        Arc::new(Streams { sessions, room, descriptors, max_connections })
     }
 
     /// Accepts connections on a listener until `stop` is cancelled; those that run then go on.
     ///
-    /// Above the bound of connections the newcomer is closed and counted
+    /// Above the bound of connections, or when descriptors are short, the newcomer is closed and counted
     /// ([`Refusal::ConnectionLimit`]). No error ends it: connections that fail are counted, and while
     /// descriptors are short it tries again every 50 ms.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, listener: ListenerId, stop: CancellationToken) {
@@ -126,14 +138,20 @@ impl Streams {
 
     fn take(&self, stream: TcpStream, from: SocketAddr, listener: ListenerId) {
         let counters = &self.sessions.counters;
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Some(room) = self.room() else {
             return counters.dropped(Dropped::Refused(Refusal::ConnectionLimit));
         };
         let Ok(origin) = Origin::of(&stream, from, listener) else {
             return counters.dropped(Dropped::AcceptFailed);
         };
         connect::tune(&stream);
-        tokio::spawn(carry(Arc::clone(&self.sessions), stream, origin, permit));
+        tokio::spawn(carry(Arc::clone(&self.sessions), stream, origin, room));
+    }
+
+    fn room(&self) -> Option<Room> {
+        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let descriptors = self.descriptors.take(2)?;
+        Some(Room { _permit: permit, _descriptors: descriptors })
     }
 
     /// What is the client's doing took its connection along, and the next can be accepted at once; all
@@ -158,17 +176,23 @@ impl Streams {
     ///
     /// # Errors
     /// Says why the session stays where it was: among others [`Refusal::BackendUnreachable`] when the
-    /// new backend does not take the connection, and [`Refusal::WorkerBusy`] while the session is
+    /// new backend does not take the connection, [`Refusal::NoUpstream`] when descriptors are short, and [`Refusal::WorkerBusy`] while the session is
     /// leaving another backend.
     pub async fn migrate(&self, session: SessionId, token: Token) -> Result<(), Refusal> {
         let (addr, stays) = self.target(session, &token)?;
-        let stream = if stays { None } else { Some(connect::connect(addr).await?) };
+        let beside = if stays { None } else { Some(self.connect_beside(addr).await?) };
         let (reply, outcome) = oneshot::channel();
         // The mailbox itself is let go before the wait: a letter that its task has left unread is
         // dropped with the last who holds it, and tells so.
-        let letter = Letter::Switch(Box::new(Switch { stream, addr, token, reply }));
+        let letter = Letter::Switch(Box::new(Switch { beside, addr, token, reply }));
         self.sessions.mailbox(session).ok_or(Refusal::NoSession)?.post(letter)?;
         outcome.await.unwrap_or(Err(Refusal::NoSession))
+    }
+
+    /// Connects to the backend that a session is to be migrated to: for a while it has two.
+    async fn connect_beside(&self, addr: BackendAddr) -> Result<Beside, Refusal> {
+        let descriptor = self.descriptors.take(1).ok_or(Refusal::NoUpstream)?;
+        Ok(Beside { stream: connect::connect(addr).await?, descriptor })
     }
 
     /// Where the token leads the session, and whether it is there already.
@@ -203,12 +227,7 @@ impl Streams {
 
 /// One connection, from its first byte to its last. Boxed where it waits for the token, so that what
 /// that needs does not stay in memory as long as the session runs.
-async fn carry(
-    sessions: Arc<Sessions>,
-    mut client: TcpStream,
-    origin: Origin,
-    _permit: OwnedSemaphorePermit,
-) {
+async fn carry(sessions: Arc<Sessions>, mut client: TcpStream, origin: Origin, _room: Room) {
     match Box::pin(admission::admit(&sessions, &mut client, &origin)).await {
         Ok(begun) => Pump::new(client, origin, begun).run().await,
         Err(dropped) => sessions.counters.dropped(dropped),

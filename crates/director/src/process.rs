@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use udp_director_core::{Counters, Inventory, Place, Protocol, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
-use udp_director_dataplane::{Clock, Workers, WorkersOptions, raise_descriptor_limit};
+use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions, raise_descriptor_limit};
 use udp_director_inventory::{FileWatch, read_objects};
 
 use crate::admin::{Admin, Heartbeat, Readiness};
@@ -30,6 +30,9 @@ const MIGRATIONS: usize = 1024;
 
 /// Descriptors that are never given to upstream sockets: for queries, TCP and files.
 const RESERVED_DESCRIPTORS: u64 = 8192;
+
+/// Query connections take at most one part in that many of the descriptors: the rest is for players.
+const QUERY_SHARE: usize = 4;
 
 /// What `/readyz` names until the first inventory is published.
 const INVENTORY: &str = "inventory";
@@ -122,6 +125,7 @@ struct Parts {
     workers: Arc<Workers>,
     streams: Arc<Streams>,
     stream_counters: Arc<Counters>,
+    descriptors: Arc<Descriptors>,
     bind: IpAddr,
 }
 
@@ -136,12 +140,15 @@ impl Parts {
             seed: rules::seed(),
         };
         let workers = Workers::start(&options, &ledger, clock).context("the workers cannot start")?;
+        let descriptors = Descriptors::new(descriptors.saturating_sub(rules::own_descriptors(config)), clock);
         let stream_counters = Arc::new(Counters::default());
         let (of, connections) = (Arc::clone(&stream_counters), config.limits.tcp_connections);
-        let streams = Streams::new(Arc::clone(&ledger), of, clock, connections, rules::seed());
+        let (with, seed) = (Arc::clone(&descriptors), rules::seed());
+        let streams = Streams::new(Arc::clone(&ledger), of, clock, connections, with, seed);
         info!(workers = options.count, max_upstreams = options.max_upstreams, "workers started");
         let bind = usable(config.bind_address);
-        Ok(Parts { clock, ledger, workers: Arc::new(workers), streams, stream_counters, bind })
+        let workers = Arc::new(workers);
+        Ok(Parts { clock, ledger, workers, streams, stream_counters, descriptors, bind })
     }
 
     /// Binds everything, and then begins to serve.
@@ -158,7 +165,7 @@ impl Parts {
         let status = Arc::new(ControlStatus::default());
         let (catalog, catalogs) = watch::channel(Arc::default());
         let limits = ConnectionLimits {
-            total: config.limits.query_connections,
+            total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
         };
         let ports = Ports::new(
@@ -198,6 +205,7 @@ impl Parts {
             migrations: self.carry_migrations(),
             counters: query_counters,
             limits,
+            descriptors: self.descriptors,
             deadlines: Deadlines::DEFAULT,
         });
         tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use udp_director_core::SharedLedger;
-use udp_director_dataplane::Clock;
+use udp_director_dataplane::{Clock, Descriptors};
 
 use answer::{Dice, Responder};
 use connection::Connection;
@@ -56,6 +56,8 @@ pub struct Parts {
     pub counters: Arc<QueryCounters>,
     /// How many connections there may be.
     pub limits: ConnectionLimits,
+    /// What connections take one each of; those beyond are refused.
+    pub descriptors: Arc<Descriptors>,
     /// How long clients are waited for.
     pub deadlines: Deadlines,
 }
@@ -66,7 +68,9 @@ pub struct QueryServer {
     responder: Arc<Responder>,
     gate: Arc<Gate>,
     deadlines: Deadlines,
-    /// How many refused connections may still be told so; those beyond are closed without a word.
+    descriptors: Arc<Descriptors>,
+    /// How many refused connections may still be told so, if there are descriptors; those beyond are
+    /// closed without a word.
     farewells: Arc<Semaphore>,
 }
 
@@ -89,9 +93,10 @@ impl QueryServer {
         };
         QueryServer {
             responder: Arc::new(responder),
-            gate: Arc::new(Gate::new(parts.limits, parts.counters)),
+            gate: Arc::new(Gate::new(parts.limits, Arc::clone(&parts.descriptors), parts.counters)),
             deadlines: parts.deadlines,
-            farewells: Arc::new(Semaphore::new(MAX_FAREWELLS)),
+            descriptors: parts.descriptors,
+            farewells: Arc::new(Semaphore::new(parts.limits.total.min(MAX_FAREWELLS))),
         }
     }
 
@@ -140,9 +145,10 @@ impl QueryServer {
 
     fn refuse(&self, connections: &mut JoinSet<()>, connection: Connection, bound: Bound) {
         let Ok(permit) = Arc::clone(&self.farewells).try_acquire_owned() else { return };
+        let Some(descriptor) = self.descriptors.take(1) else { return };
         connections.spawn(async move {
             connection.close_telling(Failure::Connections(bound)).await;
-            drop(permit);
+            drop((permit, descriptor));
         });
     }
 }

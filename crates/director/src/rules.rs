@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use udp_director_core::{Balancer, Limits, Listener, Settings};
+use udp_director_core::{Balancer, Limits, Listener, Protocol, Settings};
 use udp_director_inventory::Mapping;
 use udp_director_wire::TokenForm;
 
@@ -47,6 +47,13 @@ pub(crate) fn worker_count(config: &Config) -> usize {
         Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         Workers::Count(count) => count.into(),
     }
+}
+
+/// How many descriptors a configuration takes before any client comes: each worker has two of its own
+/// and a socket for each UDP port.
+pub(crate) fn own_descriptors(config: &Config) -> u64 {
+    let udp = config.data_ports.iter().filter(|port| port.protocol == Protocol::Udp).count();
+    (worker_count(config) * (2 + udp) + config.data_ports.len() - udp) as u64
 }
 
 /// A number that differs from start to start: it spreads players, no secret hangs on it.

@@ -11,7 +11,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use udp_director_core::Refusal;
 
+use crate::Taken;
+
 use super::flow::{Broken, Carried, Flow};
+use super::mailbox::Beside;
 use super::rest::Rest;
 use super::tally::{Tally, Way};
 
@@ -38,6 +41,8 @@ pub(super) struct Lanes {
 #[derive(Debug)]
 struct Leaving {
     stream: TcpStream,
+    /// What the session has occupied beyond its two since it was migrated.
+    _descriptor: Taken,
     /// What it has not taken yet; `None` once it has all and knows that no more comes.
     rest: Option<Rest>,
     /// It has sent its last.
@@ -67,10 +72,16 @@ impl Lanes {
 
     /// Changes the backend. `first` is what the new one is told before all else; the old one keeps
     /// `grace` to take what was read for it and to send its last.
-    pub(super) fn switch(&mut self, backend: TcpStream, first: Vec<u8>, grace: Duration) {
-        let stream = std::mem::replace(&mut self.backend, backend);
+    pub(super) fn switch(&mut self, beside: Beside, first: Vec<u8>, grace: Duration) {
+        let stream = std::mem::replace(&mut self.backend, beside.stream);
         let rest = Some(self.forth.redirect(first));
-        let leaving = Leaving { stream, rest, drained: false, ends: Box::pin(sleep(grace)) };
+        let leaving = Leaving {
+            stream,
+            _descriptor: beside.descriptor,
+            rest,
+            drained: false,
+            ends: Box::pin(sleep(grace)),
+        };
         self.leaving = Some(Box::new(leaving));
     }
 

@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use udp_director_core::{BackendAddr, Refusal};
 use udp_director_wire::Token;
 
+use crate::Taken;
+
 /// What a session's task is asked to do.
 #[derive(Debug)]
 pub(super) enum Letter {
@@ -24,13 +26,20 @@ pub(super) enum Letter {
 #[derive(Debug)]
 pub(super) struct Switch {
     /// The connection to the new backend; `None` where the session stays on its backend.
-    pub(super) stream: Option<TcpStream>,
+    pub(super) beside: Option<Beside>,
     /// Where that is.
     pub(super) addr: BackendAddr,
     /// What allows it.
     pub(super) token: Token,
     /// Who waits for the outcome.
     pub(super) reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// A connection to a second backend, beside the one that the session still has.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) stream: TcpStream,
+    pub(super) descriptor: Taken,
 }
 
 /// Room for one letter: what a task has not read yet is replaced by what matters more, and else the

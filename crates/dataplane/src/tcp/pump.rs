@@ -76,8 +76,8 @@ impl Pump {
 
     fn switch(&mut self, switch: Switch) {
         let outcome = self.enter_switch(&switch).map(|terms| {
-            if let Some(stream) = switch.stream {
-                self.lanes.switch(stream, terms.header, terms.grace);
+            if let Some(beside) = switch.beside {
+                self.lanes.switch(beside, terms.header, terms.grace);
             }
         });
         // Who asked may have gone.
@@ -86,7 +86,7 @@ impl Pump {
 
     /// Enters a migration in the ledger, if nothing has changed since the backend was connected to.
     fn enter_switch(&self, switch: &Switch) -> Result<Terms, Refusal> {
-        if switch.stream.is_some() {
+        if switch.beside.is_some() {
             self.lanes.check_switch()?;
         }
         let (sessions, id) = (&self.lease.sessions, self.lease.id);
@@ -95,7 +95,7 @@ impl Pump {
         if target.addr != switch.addr {
             return Err(Refusal::BackendGone);
         }
-        if switch.stream.is_none() && !is_on(ledger.session(id), &target) {
+        if switch.beside.is_none() && !is_on(ledger.session(id), &target) {
             return Err(Refusal::WorkerBusy);
         }
         ledger.migrate(id, switch.token, target.addr, None);

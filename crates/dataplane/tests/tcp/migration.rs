@@ -204,3 +204,22 @@ async fn new_backend_is_told_the_real_address_first() {
     let received = read(&mut accept(&new).await, header.len() + 5).await;
     assert_eq!(received, [&header, &b"moved"[..]].concat());
 }
+
+#[tokio::test]
+async fn migration_needs_a_descriptor_until_the_old_backend_is_left() {
+    let ((old, old_addr), (new, new_addr)) = (backend().await, backend().await);
+    let world = World::start_with(&[old_addr, new_addr], with_grace(LONG)).await;
+    let (mut client, mut left, id) = world.enter(0, &old).await;
+    let taken = world.leave_descriptors(0);
+    let token = world.token(1);
+    assert_eq!(soon(world.streams.migrate(id, token)).await, Err(Refusal::NoUpstream));
+    write(&mut client, b"one").await;
+    assert_eq!(read(&mut left, 3).await, b"one", "the session is where it was");
+
+    drop(taken);
+    soon(world.streams.migrate(id, token)).await.expect("as good as before");
+    let _server = accept(&new).await;
+    assert_eq!(world.descriptors.taken(), 3);
+    drop(left);
+    world.until(|world| world.descriptors.taken() == 2).await;
+}

@@ -181,6 +181,24 @@ async fn at_the_bound_of_connections_the_newcomer_is_closed_and_the_others_stay(
 }
 
 #[tokio::test]
+async fn newcomer_is_closed_while_descriptors_are_short() {
+    let (backend, addr) = backend().await;
+    let world = World::start(&[addr]).await;
+    let taken = world.leave_descriptors(3);
+    let (mut client, mut server, _) = world.enter(0, &backend).await;
+    let mut newcomer = world.connect().await;
+    assert!(is_turned_away(&mut newcomer).await, "one descriptor is no room for a connection");
+    assert_eq!(world.refused(Refusal::ConnectionLimit), 1);
+    write(&mut client, b"still here").await;
+    assert_eq!(read(&mut server, 10).await, b"still here");
+
+    drop(taken);
+    world.enter(0, &backend).await;
+    drop((client, server));
+    world.until(|world| world.descriptors.taken() == 0).await;
+}
+
+#[tokio::test]
 async fn at_the_bound_of_sessions_the_token_is_refused() {
     let (backend, addr) = backend().await;
     let limits = Limits { max_sessions: 1, max_pending_tokens: 100 };

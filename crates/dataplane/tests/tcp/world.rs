@@ -15,8 +15,8 @@ use udp_director_core::{
     Backend, BackendId, BackendSpec, Counters, DefaultEndpoint, Dropped, Event, Inventory, Issue, Limits,
     Listener, ListenerId, Ports, Protocol, Query, Refusal, Seat, SessionId, Settings, SharedLedger,
 };
-use udp_director_dataplane::Clock;
 use udp_director_dataplane::tcp::Streams;
+use udp_director_dataplane::{Clock, Descriptors, Taken};
 use udp_director_wire::{Magic, Token, TokenForm};
 
 pub(crate) const LISTENER: ListenerId = ListenerId(0);
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) ledger: Arc<SharedLedger>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) public: SocketAddr,
     pub(crate) stop: CancellationToken,
@@ -58,12 +59,14 @@ impl World {
             ledger.lock().publish(Arc::clone(&inventory), Some(Arc::new(default_endpoint(&inventory))));
         }
         let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
-        let streams = Streams::new(Arc::clone(&ledger), Arc::clone(&counters), clock, max_connections, 1);
+        let descriptors = Descriptors::new(100_000, clock);
+        let (of, to) = (Arc::clone(&ledger), Arc::clone(&counters));
+        let streams = Streams::new(of, to, clock, max_connections, Arc::clone(&descriptors), 1);
         let socket = TcpListener::bind(bind).await.expect("a free port");
         let public = socket.local_addr().expect("a bound socket");
         let stop = CancellationToken::new();
         tokio::spawn(Arc::clone(&streams).serve(socket, LISTENER, stop.clone()));
-        World { ledger, counters, streams, public, stop, clock, tokens: AtomicU64::new(0) }
+        World { ledger, counters, descriptors, streams, public, stop, clock, tokens: AtomicU64::new(0) }
     }
 
     pub(crate) fn backend(&self, number: usize) -> Arc<Backend> {
@@ -113,6 +116,12 @@ impl World {
         let server = accept(backend).await;
         self.until(|world| world.named_by(&token).is_some()).await;
         (client, server, self.named_by(&token).expect("a session"))
+    }
+
+    /// Takes all descriptors but that many.
+    pub(crate) fn leave_descriptors(&self, count: usize) -> Taken {
+        let left = self.descriptors.budget() - self.descriptors.taken();
+        self.descriptors.take(left - count).expect("as many are left")
     }
 
     /// The session that a token names.

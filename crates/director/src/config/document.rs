@@ -335,14 +335,16 @@ pub(super) struct Limits {
     /// Tokens that nobody has redeemed yet.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub max_pending_tokens: u32,
-    /// Connections to the query port.
+    /// Connections to the query port; a quarter of the descriptors that clients may take, if that is
+    /// less.
     #[schemars(range(min = 1, max = 65_536))]
     pub query_connections: u32,
     /// Connections to the query port from one IP. Players behind one carrier NAT share an IP, and so do
     /// all players behind one matchmaker.
     #[schemars(range(min = 1, max = 65_536))]
     pub query_connections_per_source: u32,
-    /// Client connections to all TCP data ports together.
+    /// Client connections to all TCP data ports together; fewer while descriptors are short, of which
+    /// each takes two.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub tcp_connections: u32,
 }

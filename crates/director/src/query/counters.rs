@@ -23,17 +23,20 @@ pub enum Bound {
     Total,
     /// [`ConnectionLimits::per_source`].
     Source,
+    /// [`Descriptors`](udp_director_dataplane::Descriptors).
+    Descriptors,
 }
 
 impl Bound {
     /// Every bound.
-    pub const ALL: [Bound; 2] = [Bound::Total, Bound::Source];
+    pub const ALL: [Bound; 3] = [Bound::Total, Bound::Source, Bound::Descriptors];
 
     /// The bound's name in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Bound::Total => "total",
             Bound::Source => "source",
+            Bound::Descriptors => "descriptors",
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use udp_director_dataplane::{Descriptors, Taken};
+
 use super::counters::{Bound, QueryCounters};
 
 /// The bounds of connections. At a bound the newcomer is refused; those that are in stay.
@@ -19,6 +21,7 @@ pub struct ConnectionLimits {
 #[derive(Debug)]
 pub(super) struct Gate {
     limits: ConnectionLimits,
+    descriptors: Arc<Descriptors>,
     counters: Arc<QueryCounters>,
     /// Who is in. Held for one look-up.
     inside: Mutex<Inside>,
@@ -35,11 +38,16 @@ struct Inside {
 pub(super) struct Pass {
     gate: Arc<Gate>,
     source: IpAddr,
+    _descriptor: Taken,
 }
 
 impl Gate {
-    pub(super) fn new(limits: ConnectionLimits, counters: Arc<QueryCounters>) -> Gate {
-        Gate { limits, counters, inside: Mutex::default() }
+    pub(super) fn new(
+        limits: ConnectionLimits,
+        descriptors: Arc<Descriptors>,
+        counters: Arc<QueryCounters>,
+    ) -> Gate {
+        Gate { limits, descriptors, counters, inside: Mutex::default() }
     }
 
     /// Lets a connection from that address in.
@@ -48,12 +56,17 @@ impl Gate {
     /// Says which bound is reached.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Pass, Bound> {
         let source = source_of(peer);
-        if let Err(bound) = self.inside().enter(source, self.limits) {
-            self.counters.turned_away(bound);
-            return Err(bound);
-        }
+        let descriptor = self.enter(source).inspect_err(|&bound| self.counters.turned_away(bound))?;
         self.counters.opened();
-        Ok(Pass { gate: Arc::clone(self), source })
+        Ok(Pass { gate: Arc::clone(self), source, _descriptor: descriptor })
+    }
+
+    fn enter(&self, source: IpAddr) -> Result<Taken, Bound> {
+        let mut inside = self.inside();
+        inside.check(source, self.limits)?;
+        let descriptor = self.descriptors.take(1).ok_or(Bound::Descriptors)?;
+        inside.enter(source);
+        Ok(descriptor)
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -62,16 +75,19 @@ impl Gate {
 }
 
 impl Inside {
-    fn enter(&mut self, source: IpAddr, limits: ConnectionLimits) -> Result<(), Bound> {
+    fn check(&self, source: IpAddr, limits: ConnectionLimits) -> Result<(), Bound> {
         if self.total >= limits.total {
             return Err(Bound::Total);
         }
         if self.by_source.get(&source).is_some_and(|&count| count >= limits.per_source) {
             return Err(Bound::Source);
         }
+        Ok(())
+    }
+
+    fn enter(&mut self, source: IpAddr) {
         self.total += 1;
         *self.by_source.entry(source).or_default() += 1;
-        Ok(())
     }
 
     fn leave(&mut self, source: IpAddr) {
@@ -100,10 +116,14 @@ fn source_of(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use udp_director_dataplane::Clock;
+
     use super::*;
 
     fn gate(total: usize, per_source: usize) -> Arc<Gate> {
-        Arc::new(Gate::new(ConnectionLimits { total, per_source }, Arc::new(QueryCounters::new())))
+        let descriptors = Descriptors::new(4, Clock::new());
+        let limits = ConnectionLimits { total, per_source };
+        Arc::new(Gate::new(limits, descriptors, Arc::new(QueryCounters::new())))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -123,6 +143,17 @@ mod tests {
         ] {
             assert_eq!(gate.admit(ip(peer)).err(), refused.then_some(Bound::Source), "{peer}");
         }
+    }
+
+    #[test]
+    fn newcomer_is_refused_while_descriptors_are_short() {
+        let gate = gate(100, 100);
+        let mut inside: Vec<Pass> = (0..3).map(|_| gate.admit(ip("192.0.2.1")).expect("room")).collect();
+        assert_eq!(gate.admit(ip("192.0.2.2")).err(), Some(Bound::Descriptors));
+        assert_eq!((gate.counters.connections(), gate.counters.refused(Bound::Descriptors)), (3, 1));
+        assert_eq!(gate.inside().total, 3, "who is refused takes no room");
+        inside.pop();
+        assert!(gate.admit(ip("192.0.2.2")).is_ok());
     }
 
     #[test]

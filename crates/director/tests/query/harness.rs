@@ -15,7 +15,7 @@ use udp_director_core::{
     BackendId, BackendSpec, ClientAddr, Inventory, Limits, Listener, ListenerId, OpenedBy, Opening, Place,
     Ports, Presented, Protocol, Settings, SharedLedger,
 };
-use udp_director_dataplane::Clock;
+use udp_director_dataplane::{Clock, Descriptors};
 use udp_director_director::query::{
     Catalog, ConnectionLimits, Deadlines, Migration, Parts, QueryCounters, QueryServer, ResourceType,
 };
@@ -90,6 +90,7 @@ impl Server {
             migrations: requests,
             counters: Arc::clone(&counters),
             limits: setup.limits,
+            descriptors: Descriptors::new(10_000, clock),
             deadlines: setup.deadlines,
         });
         let listener = TcpListener::bind(setup.bind).await.expect("a free port");
