@@ -10,5 +10,5 @@ mod workers;
 
 pub use clock::Clock;
 pub use descriptors::{Descriptors, Taken};
-pub use sys::raise_descriptor_limit;
+pub use sys::{raise_descriptor_limit, share_malloc_arena};
 pub use workers::{Workers, WorkersOptions};

@@ -573,3 +573,14 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     }
     Ok(limit.rlim_cur)
 }
+
+/// Lets all threads allocate from one arena (`mallopt(3)`, `M_ARENA_MAX`); to be called before there
+/// are threads. With an arena for each, those of the threads that answer queries keep what they have
+/// freed: 14 MiB of 108 at 100,000 sessions. Does nothing where the C library is not glibc.
+pub fn share_malloc_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointers; mallopt takes any value and says whether it knows the parameter.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
