@@ -17,13 +17,25 @@ pub(crate) struct Account {
     terms: Terms,
     /// Who answered last.
     last: Option<ServerId>,
+    /// What the player did last, and when that was done.
+    act: Option<(&'static str, Instant)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: Instant,
     terms: Terms,
+    act: Option<(&'static str, Instant)>,
     answered: bool,
+}
+
+/// A beat that nobody answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// What was due to it.
+    pub(crate) terms: Terms,
+    /// What the player had done last when it was sent, and how long before.
+    pub(crate) act: Option<(&'static str, Duration)>,
 }
 
 /// What is due to a beat.
@@ -51,7 +63,8 @@ pub(crate) enum Servers {
 pub(crate) enum Cause {
     /// The player's server was taken out of the inventory while it played there.
     Removed,
-    /// The player went to another socket while the beat was under way; replies to the old one are lost.
+    /// The player went to another socket while the beat was under way, or within [`RESUMING`] before;
+    /// replies to the old one are lost.
     Resumed,
     /// The player was moved while the beat was under way. This changes the order; it costs the beat
     /// only when its reply came after the grace, which the director counts.
@@ -97,12 +110,18 @@ impl Account {
     /// An account without beats.
     pub(crate) fn new(servers: Servers) -> Account {
         let terms = Terms { servers, cause: None };
-        Account { beats: VecDeque::new(), next: 0, highest: None, terms, last: None }
+        Account { beats: VecDeque::new(), next: 0, highest: None, terms, last: None, act: None }
     }
 
     /// Notes a beat that is being sent, and gives its number.
     pub(crate) fn sent(&mut self, now: Instant) -> u64 {
-        self.beats.push_back(Sent { at: now, terms: self.terms, answered: false });
+        let terms = match self.act {
+            Some((RESUME, at)) if now.saturating_duration_since(at) < RESUMING => {
+                Terms { cause: self.terms.cause.or(Some(Cause::Resumed)), ..self.terms }
+            }
+            _ => self.terms,
+        };
+        self.beats.push_back(Sent { at: now, terms, act: self.act, answered: false });
         self.next += 1;
         self.next - 1
     }
@@ -129,13 +148,14 @@ impl Account {
         Reply { kind, misdelivered }
     }
 
-    /// Settles what is past its deadline, and gives the terms of each lost beat.
-    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Terms> {
+    /// Settles what is past its deadline, and gives the beats that are lost.
+    pub(crate) fn settle(&mut self, now: Instant) -> Vec<Lost> {
         let mut lost = Vec::new();
         let due = |beat: &mut Sent| now.saturating_duration_since(beat.at) > Account::DEADLINE;
         while let Some(beat) = self.beats.pop_front_if(due) {
             if !beat.answered {
-                lost.push(beat.terms);
+                let since = |at| beat.at.saturating_duration_since(at);
+                lost.push(Lost { terms: beat.terms, act: beat.act.map(|(act, at)| (act, since(at))) });
             }
         }
         lost
@@ -144,6 +164,11 @@ impl Account {
     /// How many beats still wait for their reply.
     pub(crate) fn outstanding(&self) -> usize {
         self.beats.iter().filter(|beat| !beat.answered).count()
+    }
+
+    /// Notes what the player has just done.
+    pub(crate) fn did(&mut self, act: &'static str, now: Instant) {
+        self.act = Some((act, now));
     }
 
     /// Says what holds for the beats that are sent from now on.
@@ -193,6 +218,12 @@ impl Terms {
     pub(crate) const REMOVED: Terms = Terms { servers: Servers::Any, cause: Some(Cause::Removed) };
 }
 
+/// The act after which replies may still go to the socket before: the client's worker acknowledges a
+/// resume when it has told the worker that sends the replies, and does not wait until that has read it.
+pub(crate) const RESUME: &str = "resume";
+/// For how long that is to be expected: as long as the director itself forwards from the old address.
+const RESUMING: Duration = Duration::from_millis(250);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +249,7 @@ mod tests {
         account.replied(&reply(0, ALPHA), now);
         assert_eq!(account.settle(now + Account::DEADLINE), []);
         let past = now + Account::DEADLINE + Duration::from_millis(1);
-        assert_eq!(account.settle(past), [Terms::at(ALPHA)]);
+        assert_eq!(account.settle(past), [Lost { terms: Terms::at(ALPHA), act: None }]);
         assert_eq!(account.replied(&reply(1, ALPHA), past).kind, Kind::Late);
         assert_eq!(account.replied(&reply(2, ALPHA), past).kind, Kind::Stray);
     }
@@ -259,6 +290,18 @@ mod tests {
         account.excuse(Cause::Migrated, None);
         account.sent(now);
         let lost = account.settle(now + Account::DEADLINE * 2);
-        assert_eq!(lost, [Terms::REMOVED, Terms::at(ALPHA)]);
+        let terms: Vec<Terms> = lost.iter().map(|lost| lost.terms).collect();
+        assert_eq!(terms, [Terms::REMOVED, Terms::at(ALPHA)]);
+    }
+
+    #[test]
+    fn beat_soon_after_a_resume_may_be_lost_by_it() {
+        let (mut account, now) = account(0);
+        account.did(RESUME, now);
+        account.sent(now + RESUMING / 2);
+        account.sent(now + RESUMING);
+        let lost = account.settle(now + Account::DEADLINE * 2);
+        assert_eq!(lost[0].terms.cause, Some(Cause::Resumed));
+        assert_eq!(lost[1], Lost { terms: Terms::at(ALPHA), act: Some((RESUME, RESUMING)) });
     }
 }

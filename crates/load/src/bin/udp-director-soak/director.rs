@@ -104,6 +104,11 @@ impl Director {
         usage(self.child.id())
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has logged since the last call.
     ///
     /// # Errors

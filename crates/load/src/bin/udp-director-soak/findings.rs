@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use udp_director_load::{Beat, Latency, ServerId};
 
-use crate::account::{Cause, Kind, Reply, Terms};
+use crate::account::{Cause, Kind, Lost, Reply};
 
 /// The findings, shared by everything that runs in the soak.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Findings {
     sums: Arc<Mutex<Sums>>,
 }
 
-/// The sums since the start; `round_trips` alone since it was last taken.
+/// The sums since the start; `round_trips` and `longest_wait` since they were last taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sums {
     /// Beats sent.
@@ -37,6 +37,8 @@ pub(crate) struct Sums {
     pub(crate) stream_bytes: u64,
     /// From sending a beat to its first reply.
     pub(crate) round_trips: Latency,
+    /// The longest that a thread of the director had to wait for a processor at a stretch.
+    pub(crate) longest_wait: Duration,
     /// What the players and the files went through, by name.
     pub(crate) acts: BTreeMap<&'static str, u64>,
     /// Players that are in a game now.
@@ -97,14 +99,12 @@ impl Findings {
     }
 
     /// Notes lost beats.
-    pub(crate) fn lost(&self, player: u32, lost: &[Terms]) {
-        let mut unexplained = 0;
-        for terms in lost {
-            self.sums().lost.add(terms.cause);
-            unexplained += u64::from(terms.cause.is_none());
-        }
-        if unexplained > 0 {
-            self.notice(&format!("player {player} lost {unexplained} beats: {:?}", lost[0].servers));
+    pub(crate) fn lost(&self, player: u32, lost: &[Lost]) {
+        for beat in lost {
+            self.sums().lost.add(beat.terms.cause);
+            if beat.terms.cause.is_none() {
+                self.notice(&format!("player {player} has lost a beat: {beat:?}"));
+            }
         }
     }
 
@@ -120,6 +120,14 @@ impl Findings {
                 beat.player, beat.sequence, beat.server
             ));
         }
+    }
+
+    /// The sums so far; what is kept from one look to the next only begins anew.
+    pub(crate) fn take(&self) -> Sums {
+        let mut sums = self.sums();
+        let taken = sums.clone();
+        (sums.round_trips, sums.longest_wait) = (Latency::new(), Duration::ZERO);
+        taken
     }
 
     /// Notes a datagram that came to the wrong player.

@@ -8,6 +8,7 @@ mod files;
 mod findings;
 mod fleet;
 mod game;
+mod patience;
 mod player;
 mod proc;
 mod random;

@@ -1,11 +1,12 @@
 //! Players that come with a token: they are moved, change their socket, leave and come back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::time::sleep;
 use udp_director_client::{Session, SessionError, SessionOptions, Token};
 
-use crate::account::{Account, Cause, Servers, Terms};
+use crate::account::{Account, Cause, RESUME, Servers, Terms};
 use crate::fleet::{GameServer, Place, Standing};
 use crate::game::{Game, Way};
 use crate::random::Random;
@@ -203,6 +204,7 @@ impl Player {
         moved: Result<(), SessionError>,
     ) -> bool {
         let findings = &self.world.findings;
+        stay.game.account.did(act, Instant::now());
         match moved {
             Ok(()) => {
                 findings.act(act);
@@ -222,7 +224,7 @@ impl Player {
         let session = Arc::clone(&stay.session);
         let resumed = stay.game.play(session.resume()).await;
         stay.game.account.excuse(Cause::Resumed, None);
-        self.kept("resume", stay, resumed)
+        self.kept(RESUME, stay, resumed)
     }
 
     async fn keep_alive(&mut self, stay: &mut Stay) -> bool {
@@ -231,8 +233,9 @@ impl Player {
         self.kept("keep alive", stay, kept)
     }
 
-    fn kept(&mut self, act: &'static str, stay: &Stay, kept: Result<(), SessionError>) -> bool {
+    fn kept(&mut self, act: &'static str, stay: &mut Stay, kept: Result<(), SessionError>) -> bool {
         let findings = &self.world.findings;
+        stay.game.account.did(act, Instant::now());
         findings.act(act);
         match kept {
             Ok(()) => true,

@@ -1,9 +1,10 @@
 //! What the kernel tells of a process: memory, descriptors, threads, and datagrams that its sockets
 //! had no room for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 /// What a process uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,6 +38,23 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
         cpu_seconds: cpu_ticks(&stat).ok_or_else(|| unread("stat"))? as f64 / TICKS_PER_SECOND,
         overflown: overflown(&sockets, &inodes),
     })
+}
+
+/// For how long each thread of that process has waited for a processor since it began, by its id. A
+/// wait counts when it is over.
+///
+/// # Errors
+/// When the process is gone.
+pub(crate) fn waits(pid: u32) -> io::Result<BTreeMap<u64, Duration>> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"))?;
+    // A thread that ends between the listing and the reading waits for nothing.
+    let wait = |thread: io::Result<fs::DirEntry>| {
+        let thread = thread.ok()?;
+        let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let nanos = schedstat.split_whitespace().nth(1)?.parse().ok()?;
+        Some((thread.file_name().to_str()?.parse().ok()?, Duration::from_nanos(nanos)))
+    };
+    Ok(threads.filter_map(wait).collect())
 }
 
 /// What each descriptor is open on.
@@ -89,6 +107,12 @@ mod tests {
     fn this_process_uses_something() {
         let usage = usage(std::process::id()).expect("it runs");
         assert!(usage.rss_kib > 100 && usage.descriptors >= 3 && usage.threads >= 1, "{usage:?}");
+    }
+
+    #[test]
+    fn every_thread_of_this_process_has_a_wait() {
+        let waits = waits(std::process::id()).expect("it runs");
+        assert!(waits.contains_key(&u64::from(std::process::id())), "{waits:?}");
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub(crate) struct Sample {
     /// Descriptors that are neither upstream sockets nor connections of queries or streams.
     pub(crate) other_descriptors: i64,
     pub(crate) threads: u64,
+    /// The longest that a thread of the director waited for a processor.
+    pub(crate) longest_wait_ms: u64,
+    /// Datagrams that the director's open sockets had no room for, since they were opened.
+    pub(crate) director_overflown: u64,
     pub(crate) director_cpu_percent: f64,
     pub(crate) soak_cpu_percent: f64,
     pub(crate) config_generation: u64,
@@ -46,7 +50,7 @@ pub(crate) struct Loss {
     pub(crate) resumed: u64,
     /// Lost since the reply came after the grace of a migration.
     pub(crate) late: u64,
-    /// Lost in a full receive buffer of the soak's own.
+    /// Lost in a full receive buffer: of the soak's own, or of a director that had no processor.
     pub(crate) overflown: u64,
     /// Lost and nothing explains it.
     pub(crate) unexplained: u64,
@@ -81,9 +85,19 @@ pub(crate) struct Reading {
     pub(crate) director: Usage,
     /// What the soak itself uses.
     pub(crate) soak: Usage,
+    /// Datagrams that the director's buffers had no room for while it had no processor, all together.
+    pub(crate) starved: u64,
 }
 
 impl Reading {
+    /// Goes on from the reading before: adds what has overflown since, if a thread of the director
+    /// had to wait that long.
+    pub(crate) fn follow(&mut self, before: &Reading) {
+        let overflown = self.director.overflown.saturating_sub(before.director.overflown);
+        let has_waited = self.sums.longest_wait >= STARVED_AFTER;
+        self.starved = before.starved + if has_waited { overflown } else { 0 };
+    }
+
     /// What has happened between the look before and this one.
     pub(crate) fn since(&self, before: &Reading) -> Sample {
         let (sums, metrics) = (&self.sums, &self.metrics);
@@ -105,6 +119,8 @@ impl Reading {
             descriptors: self.director.descriptors,
             other_descriptors: self.director.descriptors as i64 - upstream_sockets as i64 - connections,
             threads: self.director.threads,
+            longest_wait_ms: sums.longest_wait.as_millis() as u64,
+            director_overflown: self.director.overflown,
             director_cpu_percent: self.percent(before, |reading| &reading.director),
             soak_cpu_percent: self.percent(before, |reading| &reading.soak),
             config_generation: metrics.of("config_generation"),
@@ -118,11 +134,11 @@ impl Reading {
     /// All that went missing or wrong so far.
     ///
     /// A lost beat of a migration is explained as far as the director counts late replies, and one
-    /// without a cause as far as the soak's own sockets had no room.
+    /// without a cause as far as the soak's own sockets had no room, or a starved director's.
     pub(crate) fn loss(&self) -> Loss {
         let (lost, reordered) = (self.sums.lost, self.sums.reordered);
         let late = lost.migrated.min(self.metrics.of("drops_total{reason=\"late_reply\"}"));
-        let overflown = lost.unexplained.min(self.soak.overflown);
+        let overflown = lost.unexplained.min(self.soak.overflown + self.starved);
         Loss {
             removed: lost.removed,
             resumed: lost.resumed,
@@ -182,14 +198,14 @@ impl RoundTrip {
 impl Sample {
     /// The head of the table.
     pub(crate) const HEAD: &str = "    time play strm sess tok ups      sent  answered  expl unex \
-        reor dup mis     p50     p99     max   rss MiB  fds thr cpu% soak% conf inv  what grew";
+        reor dup mis     p50     p99     max   rss MiB  fds thr   wait cpu% soak% conf inv  what grew";
 
     /// The sample as a line of the table.
     pub(crate) fn line(&self) -> String {
         let (loss, trip) = (&self.loss, &self.round_trip);
         format!(
             "{:>6} s {:>4} {:>4} {:>4} {:>3} {:>3} {:>9} {:>9} {:>5} {:>4} {:>4} {:>3} {:>3} \
-             {:>4} us {:>4} us {:>4} ms {:>9.1} {:>4} {:>3} {:>4.0} {:>5.0} {:>4} {:>3}  {}",
+             {:>4} us {:>4} us {:>4} ms {:>9.1} {:>4} {:>3} {:>3} ms {:>4.0} {:>5.0} {:>4} {:>3}  {}",
             self.elapsed_seconds,
             self.players,
             self.streams,
@@ -209,6 +225,7 @@ impl Sample {
             self.rss_kib as f64 / 1024.0,
             self.descriptors,
             self.threads,
+            self.longest_wait_ms,
             self.director_cpu_percent,
             self.soak_cpu_percent,
             self.config_generation,
@@ -217,6 +234,9 @@ impl Sample {
         )
     }
 }
+
+/// A receive buffer of the director holds about a second of what a soak sends.
+const STARVED_AFTER: Duration = Duration::from_millis(400);
 
 /// What has grown, by how much.
 fn grown(now: &BTreeMap<String, u64>, before: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
@@ -255,6 +275,18 @@ mod tests {
         let lost = ByCause { unexplained: 5, removed: 1, ..ByCause::default() };
         let loss = reading(lost, 3).loss();
         assert_eq!((loss.overflown, loss.unexplained, loss.explained()), (3, 2, 4));
+    }
+
+    #[test]
+    fn overflow_of_the_director_counts_as_explained_only_while_it_is_starved() {
+        let starved = |longest_wait| {
+            let sums = Sums { longest_wait, ..Sums::default() };
+            let director = Usage { overflown: 7, ..Usage::default() };
+            let mut now = Reading { sums, director, ..Reading::default() };
+            now.follow(&Reading { starved: 2, ..Reading::default() });
+            now.starved
+        };
+        assert_eq!((starved(Duration::ZERO), starved(STARVED_AFTER)), (2, 9));
     }
 
     #[test]

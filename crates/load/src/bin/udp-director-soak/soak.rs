@@ -17,6 +17,7 @@ use crate::director::Director;
 use crate::files::{Config, Files, objects, replace};
 use crate::findings::Findings;
 use crate::fleet::{Fleet, Role};
+use crate::patience;
 use crate::player::{MAIN, Player};
 use crate::proc::usage;
 use crate::random::Random;
@@ -91,6 +92,8 @@ impl Soak {
         println!("{RULES}\n\nseed {}, {} players\n{}", self.plan.seed, self.plan.players, Sample::HEAD);
         let before = self.look().await?;
         let mut tasks = self.everybody();
+        // It ends with the director, of which others tell.
+        tokio::spawn(patience::watch(self.director.pid(), self.world.findings.clone()));
         tokio::select! {
             outcome = self.watch(self.plan.span) => outcome?,
             () = interrupt => println!("interrupted: everybody leaves"),
@@ -159,19 +162,16 @@ impl Soak {
 
     async fn reading(&self) -> anyhow::Result<Reading> {
         let metrics = self.world.director.metrics().await?;
-        let sums = {
-            let mut sums = self.world.findings.sums();
-            let copy = sums.clone();
-            sums.round_trips = udp_director_load::Latency::new();
-            copy
-        };
-        Ok(Reading {
+        let mut reading = Reading {
             elapsed: self.world.findings.begun().elapsed(),
-            sums,
+            sums: self.world.findings.take(),
             metrics,
             director: self.director.usage().context("what the director uses")?,
             soak: usage(std::process::id()).context("what the soak uses")?,
-        })
+            starved: 0,
+        };
+        reading.follow(&self.last);
+        Ok(reading)
     }
 
     fn read_log(&mut self) -> anyhow::Result<()> {

@@ -30,6 +30,8 @@ pub(crate) struct Streamer {
 struct Stream {
     tcp: TcpStream,
     begun: Instant,
+    /// How long it took until the token was on its way.
+    opened_in: Duration,
     /// The token and the server; `None` on the default endpoint.
     bound: Option<(Token, Place)>,
     findings: Findings,
@@ -67,8 +69,9 @@ impl Streamer {
 
     /// Sends chunk after chunk, each when the one before has come back, and ends the stream.
     async fn talk(&mut self, stream: &mut Stream) -> io::Result<()> {
-        // Without a token, bytes that could be the beginning of one would be waited on: this is none.
-        stream.exchange(b"no token").await?;
+        if !stream.greet().await? {
+            return Ok(());
+        }
         for _ in 0..self.random.one_of([2, 10, 40]) {
             self.chunk(stream).await?;
             let moves = self.random.chance(0.05) || stream.is_to_move();
@@ -142,15 +145,29 @@ impl Stream {
         bound: Option<(Token, Place)>,
         findings: &Findings,
     ) -> io::Result<Stream> {
+        let begun = Instant::now();
         let mut tcp = TcpStream::connect(port).await?;
         tcp.set_nodelay(true)?;
         if let Some((token, _)) = &bound {
-            tcp.write_all(token.as_str().as_bytes()).await?;
-            tcp.write_all(b"\n").await?;
+            tcp.write_all(format!("{}\n", token.as_str()).as_bytes()).await?;
         }
+        let opened_in = begun.elapsed();
         findings.act(if bound.is_some() { "open a stream" } else { "open a stream without a token" });
         findings.sums().streams += 1;
-        Ok(Stream { tcp, begun: Instant::now(), bound, findings: findings.clone() })
+        Ok(Stream { tcp, begun, opened_in, bound, findings: findings.clone() })
+    }
+
+    /// Exchanges a first chunk; `false` when the stream was given to the default endpoint before its
+    /// token came, as is done with those who are silent for long, and the token taken for data.
+    async fn greet(&mut self) -> io::Result<bool> {
+        // Bytes that could be the beginning of a token would be waited on: this is none.
+        match self.exchange(b"no token").await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData && self.opened_in > SILENCE => {
+                self.findings.act("bring a stream's token late");
+                Ok(false)
+            }
+            greeted => greeted.map(|()| true),
+        }
     }
 
     /// Whether its server asks its players to leave.
@@ -188,5 +205,8 @@ impl Drop for Stream {
     }
 }
 
+/// Who is silent for less is not given to the default endpoint: the director's peek of 100 ms and the
+/// shortest `tokenGraceMs` that the soak writes.
+const SILENCE: Duration = Duration::from_millis(300);
 /// How long a chunk may be under way.
 const PATIENCE: Duration = Duration::from_secs(20);

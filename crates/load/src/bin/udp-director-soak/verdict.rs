@@ -82,7 +82,8 @@ It fails on
 - a datagram that is lost, out of order, doubled or from the wrong server, unless something done on
   purpose explains it: its server was removed with its players, its player had just changed its
   socket, a migration was under way (which explains the order, and a loss only where the director
-  counts a reply after the grace), or a socket of the soak itself had no room;
+  counts a reply after the grace), a socket of the soak itself had no room, or one of the director
+  while the machine let a thread of it wait for 400 ms at a stretch;
 - a stream that loses, changes or adds a byte, or does not end as it should;
 - anything left when everybody has gone and the timeouts are over: a session, a token, an upstream
   socket, a seat, or a descriptor more than before the first player came;
