@@ -10,6 +10,7 @@ the price of an interrupt to the other core for each datagram: up to 5 us in a v
 proxy alike, which hides what is to be measured.
 """
 
+import fcntl
 import os
 import re
 import shutil
@@ -40,6 +41,7 @@ class Arrangement:
     def __enter__(self):
         if os.geteuid() != 0 or os.cpu_count() < 2:
             raise SystemExit("bench: needs root, and two cores")
+        self.lock = lock()
         install_nginx()
         self.names = {part: f"bench-{part}-{os.getpid()}" for part in ("client", "director", "server")}
         self.folder = Path(tempfile.mkdtemp(prefix="bench-"))
@@ -146,17 +148,17 @@ class Shares:
         self.group = None
         for parent, knob, most in (("/sys/fs/cgroup/cpu", "cpu.shares", 262_144),
                                    ("/sys/fs/cgroup", "cpu.weight", 10_000)):
-            group = Path(parent) / f"bench-{os.getpid()}"
-            try:
-                group.mkdir()
-                (group / knob).write_text(str(most))
-                if (group / "cpu.rt_runtime_us").exists():
-                    (group / "cpu.rt_runtime_us").write_text("900000")
-            except OSError:
-                group.is_dir() and group.rmdir()
-                continue
-            self.group = group
-            return
+            if (Path(parent) / "cgroup.procs").exists():
+                self.group = Path(parent) / f"bench-{os.getpid()}"
+                self.group.mkdir()
+                self.set(knob, most)
+                self.set("cpu.rt_runtime_us", 900_000)
+                return
+
+    def set(self, knob, value):
+        path = self.group / knob
+        if path.exists():
+            path.write_text(str(value))
 
     def join(self):
         if self.group:
@@ -165,6 +167,16 @@ class Shares:
     def close(self):
         if self.group:
             self.group.rmdir()
+
+
+def lock():
+    """Two at a time would measure each other."""
+    file = open("/run/lock/udp-director-bench", "w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit("bench: another one is running") from None
+    return file
 
 
 def binary(name):

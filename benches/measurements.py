@@ -69,9 +69,9 @@ def crowd(arrangement, seconds, _):
 
 def queries(arrangement, seconds, _):
     """20,000 queries a second on kept connections, with 10,000 servers."""
-    with Director(arrangement, 10_000, token_ttl=2):
+    with Director(arrangement, 10_000, realtime=True, token_ttl=2):
         entry = ["--director", QUERY, *Director.entry[3:], "--rate", "20000"]
-        load = arrangement.load("query", *entry, "--warm-up", "3", "--duration", seconds)
+        load = arrangement.load("query", *entry, "--warm-up", "3", "--duration", seconds, realtime=True)
         found = finish(arrangement, load)
         yield Director.name, {"per_second": found["per_second"], **quantiles(found["latency_us"])}
 
