@@ -21,7 +21,9 @@ mod time;
 
 pub use addr::{BackendAddr, ClientAddr, canonical};
 pub use counters::{Counters, Dropped, Event, Volume};
-pub use forward::{Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict};
+pub use forward::{
+    Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict,
+};
 pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused};
 pub use ledger::{
     Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,
@@ -34,7 +36,8 @@ pub use select::{
     Balancer, Path, PathError, Query, QueryError, Selector, SelectorError, StatusMatch, Strategy,
 };
 pub use session::{
-    Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket, WorkerId,
+    Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket,
+    WorkerId,
 };
 pub use settings::{Limits, Listener, ListenerId, Protocol, Settings};
 pub use shared::SharedLedger;

@@ -1,12 +1,12 @@
 //! The `udp-director` process.
 #![forbid(unsafe_code)]
 
-pub mod config;
-pub mod query;
-pub mod demo;
-pub mod process;
 mod admin;
+pub mod config;
 mod control;
+pub mod demo;
 mod metrics;
 mod ports;
+pub mod process;
+pub mod query;
 mod rules;

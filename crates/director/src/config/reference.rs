@@ -136,8 +136,7 @@ whole until the process is started anew.
 
 ";
 
-const INVENTORY: &str = "\
-
+const INVENTORY: &str = "
 ## What a new inventory file changes
 
 The inventory file is watched as well, and taken over as a whole or not at all. One without any object is
