@@ -19,9 +19,9 @@ pub struct QueryCounters {
 /// Which bound refused a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// [`ConnectionLimits::total`].
+    /// [`ConnectionLimits::total`](super::ConnectionLimits::total).
     Total,
-    /// [`ConnectionLimits::per_source`].
+    /// [`ConnectionLimits::per_source`](super::ConnectionLimits::per_source).
     Source,
     /// [`Descriptors`](udp_director_dataplane::Descriptors).
     Descriptors,
