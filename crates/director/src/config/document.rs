@@ -266,9 +266,10 @@ pub(super) struct ResourceMapping {
     /// The plural resource name, such as `pods` or `gameservers`.
     #[schemars(extend("format" = Form::DnsLabel))]
     pub resource: String,
-    /// The namespaces that are watched and may be asked for. Left out, every namespace.
+    /// The namespaces that are watched and may be asked for. Left out, every namespace;
+    /// an empty list is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 1024), extend("items" = {"type": "string", "format": Form::DnsLabel}))]
+    #[schemars(length(min = 1, max = 1024), extend("items" = {"type": "string", "format": Form::DnsLabel}))]
     pub namespaces: Vec<String>,
     /// Where the address stands, such as `status.podIP`: a JSONPath (RFC 9535) without the leading `$.`.
     /// May be left out for Pods (`status.podIP`), for Agones GameServers (the `PodIP` of

@@ -155,6 +155,14 @@ fn listeners_that_collide_are_refused() {
     }
 }
 
+/// What a template leaves whose value is missing must not open every namespace.
+#[test]
+fn empty_list_of_namespaces_is_refused() {
+    let text = LEAST.replace("portName: game", "portName: game, namespaces: []");
+    let problem = "namespaces: has 0 entries; it must be a list of 1 to 1024 entries";
+    assert!(errors(&text).contains(problem), "{}", errors(&text));
+}
+
 #[test]
 fn mapping_that_says_too_little_or_too_much_is_refused() {
     for (written, error) in [
