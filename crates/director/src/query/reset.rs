@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use udp_director_core::{Located, Refusal, SharedLedger};
+use udp_director_core::{Located, Place, Refusal, SharedLedger};
 use udp_director_dataplane::Clock;
 use udp_director_wire::{ResetAnswer, SessionReset, Token};
 
@@ -31,21 +31,38 @@ pub(super) struct Resets {
 }
 
 impl Resets {
-    /// Moves what the session's token names on every listener, all at once. A listener on which the
-    /// new backend has no port is passed over.
+    /// Moves what the session's token names on every listener. A listener on which the new backend has
+    /// no port is passed over. TCP connections go first: theirs is the step that can fail, for they
+    /// have to be connected, and then nothing else moves.
     ///
     /// # Errors
     /// Says why nothing has moved.
     pub(super) async fn reset(&self, reset: &SessionReset, peer: IpAddr) -> Result<ResetAnswer, Refusal> {
         let now = self.clock.now();
         let running = self.ledger.lock().admit_reset(&reset.session, &reset.token, peer, now)?;
-        let asked: Vec<_> = running.into_iter().map(|session| self.ask(session, reset.token)).collect();
         let until = Instant::now() + self.deadline;
+        let (streams, others): (Vec<_>, Vec<_>) =
+            running.into_iter().partition(|session| session.place == Place::Stream);
+        let mut outcomes = self.migrate(streams, reset.token, until).await;
+        if outcomes.iter().all(|outcome| !stops_the_rest(outcome)) {
+            outcomes.extend(self.migrate(others, reset.token, until).await);
+        }
+        sum_up(&outcomes)
+    }
+
+    /// Moves all of these at once.
+    async fn migrate(
+        &self,
+        sessions: Vec<Located>,
+        token: Token,
+        until: Instant,
+    ) -> Vec<Result<(), Refusal>> {
+        let asked: Vec<_> = sessions.into_iter().map(|session| self.ask(session, token)).collect();
         let mut outcomes = Vec::with_capacity(asked.len());
         for outcome in asked {
             outcomes.push(arrived(outcome, until).await);
         }
-        sum_up(&outcomes)
+        outcomes
     }
 
     /// Where the outcome will arrive. The receiver of a migration that the data plane has no room
@@ -64,6 +81,11 @@ async fn arrived(outcome: oneshot::Receiver<Result<(), Refusal>>, until: Instant
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) | Err(_) => Err(Refusal::WorkerBusy),
     }
+}
+
+/// A session without a counterpart on the new backend, or one that has just ended, holds up no other.
+fn stops_the_rest(outcome: &Result<(), Refusal>) -> bool {
+    outcome.is_err_and(|refusal| !matches!(refusal, Refusal::NoPort | Refusal::NoSession))
 }
 
 fn sum_up(outcomes: &[Result<(), Refusal>]) -> Result<ResetAnswer, Refusal> {

@@ -125,25 +125,28 @@ impl Server {
 
     /// Lets a client redeem the token on these listeners.
     pub(crate) fn play(&self, token: &str, listeners: impl IntoIterator<Item = ListenerId>) {
+        listeners.into_iter().for_each(|listener| self.play_at(Place::Stream, token, listener));
+    }
+
+    /// Lets a client redeem the token on that listener, in a session that lives there.
+    pub(crate) fn play_at(&self, place: Place, token: &str, listener: ListenerId) {
         let client: SocketAddr = "127.0.0.1:5000".parse().expect("an address");
         let mut ledger = self.ledger.lock();
-        for listener in listeners {
-            let addr = {
-                let settings = Arc::clone(ledger.settings());
-                let listener = settings.listener(listener).expect("a listener");
-                ledger.inventory().backends().iter().find_map(|backend| backend.addr_for(listener))
-            };
-            let opening = Opening {
-                listener,
-                client: ClientAddr::new(client),
-                local: IpAddr::from(Ipv4Addr::LOCALHOST),
-                place: Place::Stream,
-                addr: addr.expect("a backend with a port"),
-                upstream: None,
-                by: OpenedBy::Token(parse(token)),
-            };
-            ledger.open(opening, self.clock.now());
-        }
+        let addr = {
+            let settings = Arc::clone(ledger.settings());
+            let listener = settings.listener(listener).expect("a listener");
+            ledger.inventory().backends().iter().find_map(|backend| backend.addr_for(listener))
+        };
+        let opening = Opening {
+            listener,
+            client: ClientAddr::new(client),
+            local: IpAddr::from(Ipv4Addr::LOCALHOST),
+            place,
+            addr: addr.expect("a backend with a port"),
+            upstream: None,
+            by: OpenedBy::Token(parse(token)),
+        };
+        ledger.open(opening, self.clock.now());
     }
 
     /// Publishes an inventory of only those backends.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::{Client, Server, backend, eventually, named};
 use serde_json::json;
-use udp_director_core::{ListenerId, Refusal};
+use udp_director_core::{ListenerId, Place, Refusal, WorkerId};
 use udp_director_director::query::{Bound, Catalog, ConnectionLimits};
 use udp_director_wire::ErrorCode;
 
@@ -365,6 +365,30 @@ async fn reset_in_snake_case_that_moves_something_passes_over_listeners_without_
         server.migrations.recv().await.expect("a migration").done.send(outcome).expect("awaited");
     }
     assert_eq!(client.answer().await, json!({"migrated": 1}));
+}
+
+#[tokio::test]
+async fn reset_that_cannot_move_the_tcp_session_leaves_the_udp_session_where_it_is() {
+    let mut server = Server::start().await;
+    let mut client = server.client().await;
+    let session = client.token(LOBBY).await;
+    server.play_at(Place::Worker(WorkerId(0)), &session, ListenerId(0));
+    server.play_at(Place::Stream, &session, ListenerId(1));
+    let token = client.token(LOBBY).await;
+    client.send(reset(&session, &token)).await;
+    let migration = server.migrations.recv().await.expect("a migration");
+    assert_eq!(migration.session.place, Place::Stream, "what can fail goes first");
+    migration.done.send(Err(Refusal::BackendUnreachable)).expect("awaited");
+    assert_eq!(client.answer().await["code"], "backend_unreachable");
+    assert!(server.migrations.try_recv().is_err(), "nothing else moves");
+
+    client.send(reset(&session, &token)).await;
+    for place in [Place::Stream, Place::Worker(WorkerId(0))] {
+        let migration = server.migrations.recv().await.expect("a migration");
+        assert_eq!(migration.session.place, place);
+        migration.done.send(Ok(())).expect("awaited");
+    }
+    assert_eq!(client.answer().await, json!({"migrated": 2}));
 }
 
 #[tokio::test]
