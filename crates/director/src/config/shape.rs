@@ -236,12 +236,17 @@ fn advice(content: &Content, schema: Schema<'_>) -> String {
     }
 }
 
-/// The name that was probably meant: a third of its letters, and never fewer than two, may be wrong.
-fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The name that was probably meant: the only one that begins so, in three letters or more; else the
+/// nearest one, of which a third of the letters, and never fewer than two, may be wrong.
+pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > LONGEST_GUESSED {
         return None;
     }
     let name = name.to_lowercase();
+    let mut begun = known.iter().filter(|known| name.len() > 2 && known.to_lowercase().starts_with(&name));
+    if let (Some(only), None) = (begun.next(), begun.next()) {
+        return Some(only);
+    }
     let distance = |known: &str| strsim::osa_distance(&name, &known.to_lowercase());
     let nearest = known.iter().min_by_key(|known| distance(known))?;
     let allowed = (nearest.len() / 3).max(2);
@@ -276,11 +281,14 @@ mod tests {
 
     #[test]
     fn nearest_name_is_named_and_a_far_one_is_not() {
-        let known = ["sessionTimeoutSeconds", "queryPort", "name", "port"];
+        let known = ["sessionTimeoutSeconds", "queryPort", "name", "port", "protocol", "portName"];
         for (name, nearest_name) in [
             ("sesionTimeoutSeconds", Some("sessionTimeoutSeconds")),
             ("QUERYPORT", Some("queryPort")),
             ("nmae", Some("name")),
+            ("proto", Some("protocol")),
+            ("por", Some("port")),
+            ("po", Some("port")),
             ("zzzz", None),
             ("", None),
         ] {

@@ -7,7 +7,8 @@ use udp_director_wire as wire;
 
 use super::Resolver;
 use crate::config::document::{DefaultEndpoint, LabelSelector, ResourceMapping};
-use crate::config::shape::cut;
+use crate::config::schema::quoted;
+use crate::config::shape::{cut, nearest};
 
 impl Resolver<'_> {
     /// The query of the default endpoint, if there is one.
@@ -39,7 +40,13 @@ impl Resolver<'_> {
         mappings: &BTreeMap<String, ResourceMapping>,
     ) -> Option<String> {
         let Some(mapping) = mappings.get(&endpoint.resource_type) else {
-            let text = format!("{} is no key of resourceQueryMapping", cut(&endpoint.resource_type));
+            let known: Vec<&str> = mappings.keys().map(String::as_str).collect();
+            let advice = nearest(&endpoint.resource_type, &known).map_or_else(
+                || format!("there are {}", quoted(&known)),
+                |name| format!("did you mean \"{name}\"?"),
+            );
+            let text =
+                format!("{} is no key of resourceQueryMapping; {advice}", cut(&endpoint.resource_type));
             return self.refused("defaultEndpoint.resourceType", &text);
         };
         match (&endpoint.namespace, mapping.namespaces.as_slice()) {

@@ -230,7 +230,11 @@ fn default_endpoint_that_can_match_nothing_is_refused() {
     for (written, error) in [
         (
             "resourceType: lobby",
-            "6:33: defaultEndpoint.resourceType: \"lobby\" is no key of resourceQueryMapping",
+            "6:33: defaultEndpoint.resourceType: \"lobby\" is no key of resourceQueryMapping; there are \"pods\"",
+        ),
+        (
+            "resourceType: pdos",
+            "6:33: defaultEndpoint.resourceType: \"pdos\" is no key of resourceQueryMapping; did you mean \"pods\"?",
         ),
         ("resourceType: pods", "6:18: defaultEndpoint: needs \"namespace\": its mapping has not just one"),
         (
