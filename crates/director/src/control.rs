@@ -75,6 +75,8 @@ pub(crate) struct Control {
     pub(crate) status: Arc<ControlStatus>,
     /// Whether the inventory in force is what the file says.
     pub(crate) inventory_is_current: bool,
+    /// The configuration file as it is now, where all that it lacks is a port which is taken.
+    pub(crate) waiting: Option<Config>,
     /// Sessions whose backend is gone and whose worker was too busy to be told.
     pub(crate) closing: Vec<Located>,
     /// When to look at what time brings about.
@@ -109,7 +111,10 @@ impl Control {
             tokio::select! {
                 text = changed(&mut files.config) => self.config_changed(text).await,
                 text = files.inventory.changed() => self.inventory_changed(text).await,
-                _ = self.ticks.tick() => self.tick(),
+                _ = self.ticks.tick() => {
+                    self.tick();
+                    self.retry().await;
+                }
             }
         }
     }
@@ -130,6 +135,7 @@ impl Control {
 
     async fn config_changed(&mut self, text: std::io::Result<String>) {
         let Some(path) = self.config_file.clone() else { return };
+        self.waiting = None;
         let config = text
             .context("the configuration file cannot be read")
             .and_then(|text| Config::parse(&text, &path).map_err(|errors| anyhow::anyhow!("{errors}")));
@@ -137,6 +143,20 @@ impl Control {
             Ok(config) => self.take_over(config).await,
             Err(fault) => Err(fault),
         };
+        self.conclude(outcome);
+    }
+
+    /// Takes over the configuration that waits for a port, once that is free: nobody touches the file
+    /// again only because another program has ended.
+    async fn retry(&mut self) {
+        let ports = &self.ports;
+        if let Some(config) = self.waiting.take_if(|config| ports.are_free(&config.data_ports)) {
+            let outcome = self.take_over(config).await;
+            self.conclude(outcome);
+        }
+    }
+
+    fn conclude(&self, outcome: anyhow::Result<()>) {
         let fault = match outcome {
             Ok(()) => String::new(),
             Err(fault) => {
@@ -148,7 +168,7 @@ impl Control {
         *self.status.config_fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 
-    /// Takes a new configuration over as a whole, or changes nothing.
+    /// Takes a new configuration over as a whole, or changes nothing. One that lacks a port waits for it.
     async fn take_over(&mut self, config: Config) -> anyhow::Result<()> {
         if config == self.config {
             return Ok(());
@@ -159,7 +179,13 @@ impl Control {
             anyhow::bail!("{}", keys.join("; "));
         }
         let inventory = self.inventory(&config).await?;
-        let change = self.ports.prepare(&config.data_ports)?;
+        let change = match self.ports.prepare(&config.data_ports) {
+            Ok(change) => change,
+            Err(fault) => {
+                self.waiting = Some(config);
+                return Err(fault);
+            }
+        };
         self.ports.commit(change);
         self.config = config;
         self.configure();

@@ -91,6 +91,13 @@ impl Ports {
         Ok(change)
     }
 
+    /// Says whether [`Ports::prepare`] would find all of these open or free. Binds and closes: no
+    /// listener begins for it, of which there are so many and no more in the life of a process.
+    pub(crate) fn are_free(&self, wanted: &[DataPort]) -> bool {
+        let mut new = wanted.iter().filter(|port| !self.open.iter().any(|open| open.serves(port)));
+        new.all(|port| is_free(port.protocol, SocketAddr::new(self.bind, port.port)).is_ok())
+    }
+
     /// Takes a prepared change over: what is no longer wanted begins to drain.
     pub(crate) fn commit(&mut self, change: Change) {
         for open in &mut self.open {
@@ -189,14 +196,33 @@ pub(crate) fn describe(protocol: Protocol, addr: SocketAddr) -> String {
 
 /// Binds a TCP listener; on `[::]` for both families.
 pub(crate) fn tcp_listener(addr: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+    let socket = tcp_socket(addr)?;
+    socket.listen(BACKLOG)?;
+    tokio::net::TcpListener::from_std(socket.into())
+}
+
+fn tcp_socket(addr: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?;
+    bind(socket, addr)
+}
+
+/// Binds; on `[::]` for both families.
+fn bind(socket: Socket, addr: SocketAddr) -> io::Result<Socket> {
     if addr.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    socket.set_reuse_address(true)?;
     socket.bind(&addr.into())?;
-    socket.listen(BACKLOG)?;
-    tokio::net::TcpListener::from_std(socket.into())
+    Ok(socket)
+}
+
+/// Fails as listening there would.
+fn is_free(protocol: Protocol, addr: SocketAddr) -> io::Result<()> {
+    match protocol {
+        Protocol::Udp => bind(Socket::new(Domain::for_address(addr), Type::DGRAM, None)?, addr),
+        Protocol::Tcp => tcp_socket(addr),
+    }
+    .map(drop)
 }
 
 /// The address to listen on: where the host has no IPv6 at all, `::` means every IPv4 address.

@@ -186,6 +186,7 @@ impl Parts {
             clock: self.clock,
             status: Arc::clone(&status),
             inventory_is_current: true,
+            waiting: None,
             closing: Vec::new(),
             ticks: ticks(),
         };

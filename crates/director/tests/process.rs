@@ -90,6 +90,29 @@ fn reload_keeps_sessions_and_opens_a_new_listener() {
 }
 
 #[test]
+fn a_configuration_that_was_refused_for_a_taken_port_is_taken_over_when_the_port_is_free() {
+    let backend = local_socket();
+    let rig = Rig::start(&rig::config(""), &[game_server("alpha", port(&backend))]);
+    let player = rig.player("alpha");
+    for (number, protocol) in [(2.0, "udp"), (3.0, "tcp")] {
+        let (datagrams, streams) = rig::taken_port();
+        let taken = port(&datagrams);
+        let more = format!("  - {{name: more, port: {taken}, protocol: {protocol}}}\nadminPort");
+        rig.write_config(&rig::config("").replace("adminPort", &more));
+        eventually("the configuration is refused", || {
+            rig.metric_where("udp_director_config_loads_total", "rejected") == number - 1.0
+        });
+        assert!(rig.admin("/readyz?verbose").contains(&taken.to_string()), "the port is named");
+        drop((datagrams, streams));
+        eventually("it is taken over", || rig.metric("udp_director_config_generation") == number);
+        assert!(!rig.admin("/readyz?verbose").contains("is refused"));
+        assert_eq!(rig.metric_where("udp_director_config_loads_total", "rejected"), number - 1.0);
+    }
+    player.send(b"still here").expect("sent");
+    assert_eq!(receive(&backend), b"still here");
+}
+
+#[test]
 fn a_listener_that_goes_serves_its_sessions_to_their_end() {
     let backend = local_socket();
     let more = "  - {name: old, port: 0, protocol: udp}\nadminPort";

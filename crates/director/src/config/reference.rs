@@ -129,7 +129,8 @@ const RELOAD: &str = "\
 
 The file is watched. A new version is read and checked as a whole, then taken over as a whole; one with an
 error changes nothing, and is counted and logged. Sessions survive every reload. A data port that appears
-is opened; one that goes takes no new sessions and lets the old ones end.
+is opened; one that goes takes no new sessions and lets the old ones end. A version that is refused because
+a data port is taken is taken over once the port is free.
 
 Every key takes effect at once, except those below: a new version that changes one of them is refused as a
 whole until the process is started anew.

@@ -191,13 +191,7 @@ pub(crate) struct TwinServer(u16);
 
 impl TwinServer {
     pub(crate) fn start() -> TwinServer {
-        let (datagrams, streams) = (0..100)
-            .find_map(|_| {
-                let datagrams = UdpSocket::bind("127.0.0.1:0").ok()?;
-                let streams = TcpListener::bind(datagrams.local_addr().ok()?).ok()?;
-                Some((datagrams, streams))
-            })
-            .expect("a port that is free on both");
+        let (datagrams, streams) = taken_port();
         let port = datagrams.local_addr().expect("bound").port();
         std::thread::spawn(move || echo_datagrams(&datagrams));
         std::thread::spawn(move || streams.incoming().flatten().for_each(|stream| echo_stream(&stream)));
@@ -207,6 +201,16 @@ impl TwinServer {
     pub(crate) fn port(&self) -> u16 {
         self.0
     }
+}
+
+/// One port number over UDP and TCP, taken as long as the sockets are there.
+pub(crate) fn taken_port() -> (UdpSocket, TcpListener) {
+    let both = || {
+        let datagrams = UdpSocket::bind("127.0.0.1:0").ok()?;
+        let streams = TcpListener::bind(datagrams.local_addr().ok()?).ok()?;
+        Some((datagrams, streams))
+    };
+    (0..100).find_map(|_| both()).expect("a port that is free on both")
 }
 
 fn echo_datagrams(socket: &UdpSocket) {
