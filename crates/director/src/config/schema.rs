@@ -10,11 +10,14 @@ use super::form::Form;
 
 /// The JSON Schema (draft 2020-12) of a configuration file, for editors.
 ///
-/// It knows the keys in their first spelling and `tokenTtlSeconds`, but not the snake_case spellings
-/// that are read too, and no rule that spans several keys but "`dataPort` or `dataPorts`".
+/// It knows every key in its first spelling, `tokenTtlSeconds`, and the snake_case spellings, marked as
+/// deprecated so that editors do not propose them; but no rule that spans several keys other than
+/// "`dataPort` or `dataPorts`", and of the formats no more than their names.
 pub fn json_schema() -> Value {
     let mut schema = annotated();
     spell_out_aliases(&mut schema);
+    spell_in_snake_case(&mut schema, "#");
+    each_object(&mut schema, &mut require_either_spelling);
     strip_annotations(&mut schema);
     schema
 }
@@ -230,6 +233,71 @@ fn spell_out_aliases(root: &mut Value) {
     }
 }
 
+/// Adds every key once more, in snake_case. `pointer` says where `schema` stands.
+fn spell_in_snake_case(schema: &mut Value, pointer: &str) {
+    match schema {
+        Value::Array(branches) => branches
+            .iter_mut()
+            .enumerate()
+            .for_each(|(index, branch)| spell_in_snake_case(branch, &format!("{pointer}/{index}"))),
+        Value::Object(object) => {
+            for keyword in ["items", "additionalProperties", "anyOf"] {
+                if let Some(inner) = object.get_mut(keyword) {
+                    spell_in_snake_case(inner, &format!("{pointer}/{keyword}"));
+                }
+            }
+            if let Some(Value::Object(fields)) = object.get_mut("properties") {
+                let pointer = format!("{pointer}/properties");
+                fields
+                    .iter_mut()
+                    .for_each(|(name, field)| spell_in_snake_case(field, &format!("{pointer}/{name}")));
+                let twins: Vec<_> = fields.keys().filter_map(|name| twin(name, &pointer)).collect();
+                fields.extend(twins);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The snake_case spelling of a key, and its schema.
+fn twin(name: &str, pointer: &str) -> Option<(String, Value)> {
+    Some((snake_case(name)?, json!({"$ref": format!("{pointer}/{name}"), "deprecated": true})))
+}
+
+/// `{required: [inventory, dataPort]}` as `{required: [inventory], allOf: [dataPort or data_port]}`.
+fn require_either_spelling(object: &mut Map<String, Value>) {
+    let Some(Value::Array(required)) = object.get_mut("required") else { return };
+    let spelling = |name: &Value| snake_case(name.as_str()?).map(|snake| (name.clone(), snake));
+    let twice: Vec<_> = required.iter().filter_map(spelling).collect();
+    required.retain(|name| !twice.iter().any(|(camel, _)| camel == name));
+    if required.is_empty() {
+        object.remove("required");
+    }
+    let either =
+        |(camel, snake): (Value, String)| json!({"anyOf": [{"required": [camel]}, {"required": [snake]}]});
+    if !twice.is_empty() {
+        object.insert("allOf".to_owned(), twice.into_iter().map(either).collect());
+    }
+}
+
+/// `queryPort` as `query_port`; `None` for one word, and for abbreviations in capitals, which have an
+/// alias without.
+fn snake_case(key: &str) -> Option<String> {
+    let capitals = key.bytes().filter(u8::is_ascii_uppercase).count();
+    let abbreviates = key.as_bytes().windows(2).any(|pair| pair.iter().all(u8::is_ascii_uppercase));
+    if capitals == 0 || abbreviates {
+        return None;
+    }
+    let mut snake = String::with_capacity(key.len() + capitals);
+    for letter in key.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    Some(snake)
+}
+
 fn strip_annotations(schema: &mut Value) {
     each_object(schema, &mut |object| object.retain(|keyword, _| !keyword.starts_with("x-")));
 }
@@ -257,6 +325,28 @@ mod tests {
         {
             assert_eq!(camel_case(snake), camel);
         }
+    }
+
+    #[test]
+    fn published_schema_knows_every_key_in_snake_case() {
+        let schema = json_schema();
+        let keys = [
+            "/properties/query_port",
+            "/properties/token_ttl_seconds",
+            "/properties/default_endpoint",
+            "/properties/dataPorts/items/properties/proxy_protocol",
+            "/properties/defaultEndpoint/properties/statusQuery/properties/json_path",
+            "/properties/resourceQueryMapping/additionalProperties/properties/ports/items/properties/port_name",
+        ];
+        for key in keys {
+            let field = schema.pointer(key).unwrap_or_else(|| panic!("{key} is missing"));
+            let target = field["$ref"].as_str().and_then(|target| schema.pointer(target.strip_prefix('#')?));
+            assert!(target.is_some_and(Value::is_object), "{key} leads nowhere: {field}");
+        }
+        assert_eq!(schema["required"], json!(["inventory"]));
+        let mapping = json!([{"anyOf": [{"required": ["resourceQueryMapping"]}, {"required": ["resource_query_mapping"]}]}]);
+        assert_eq!(schema["allOf"], mapping);
+        assert!(schema["oneOf"][0].to_string().contains("data_port"));
     }
 
     #[test]
