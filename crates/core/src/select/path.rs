@@ -71,6 +71,7 @@ impl Path {
             return Err(PathError::TooLong(text.len()));
         }
         check_cost(text)?;
+        check_literals(text)?;
         let root = match text.as_bytes()[0] {
             b'$' => "",
             b'.' | b'[' => "$",
@@ -103,6 +104,43 @@ fn check_cost(text: &str) -> Result<(), PathError> {
         cost.add(sign)?;
     }
     Ok(())
+}
+
+/// Sees that string literals and their `\uXXXX` escapes are complete: at one that ends too early, the
+/// parser panics.
+fn check_literals(text: &str) -> Result<(), PathError> {
+    let wrong = |position: usize, problem: &str| PathError::Syntax {
+        position: position + 1,
+        problem: problem.to_owned(),
+        hint: "",
+    };
+    let signs: Vec<char> = text.chars().collect();
+    let (mut quote, mut at) = (None, 0);
+    while let Some(&sign) = signs.get(at) {
+        let step = match (quote, sign) {
+            (Some(_), '\\') if signs.get(at + 1) == Some(&'u') => {
+                let digits = signs.get(at + 2..at + 6);
+                if !digits.is_some_and(|digits| digits.iter().all(char::is_ascii_hexdigit)) {
+                    return Err(wrong(at, "\\u takes four hexadecimal digits"));
+                }
+                6
+            }
+            (Some(_), '\\') => 2,
+            (Some(open), _) => {
+                quote = (sign != open).then_some(open);
+                1
+            }
+            (None, _) => {
+                quote = matches!(sign, '\'' | '"').then_some(sign);
+                1
+            }
+        };
+        at += step;
+    }
+    match quote {
+        Some(_) => Err(wrong(signs.len(), "a text is not closed")),
+        None => Ok(()),
+    }
 }
 
 #[derive(Default)]

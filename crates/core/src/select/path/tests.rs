@@ -165,3 +165,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn text_that_ends_too_early_is_named_and_does_not_reach_the_parser() {
+    for text in ["$[\"\\u", "stql[\"\\u", "$['\\u12']", "$[\"a", "$['\\", "$[?@.a=='\\ud83d\\u']"] {
+        assert!(matches!(Path::parse(text), Err(PathError::Syntax { .. })), "{text}");
+    }
+    assert!(Path::parse("$['\\u0041', \"b\\\"c\"]").is_ok());
+}
