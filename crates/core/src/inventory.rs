@@ -1,10 +1,10 @@
 //! The inventory: an immutable snapshot of all backends, replaced as a whole.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -70,7 +70,7 @@ pub struct Backend {
     /// What the resource says.
     pub spec: BackendSpec,
     /// Seats taken, shared with this backend's other snapshots.
-    pub load: Arc<Load>,
+    pub load: Load,
 }
 
 /// A backend's ports.
@@ -123,6 +123,8 @@ pub struct Refused {
 #[derive(Debug, Default)]
 pub struct Inventory {
     backends: Vec<Arc<Backend>>,
+    /// Theirs, in the same order.
+    loads: Vec<Load>,
     by_id: HashMap<BackendId, usize>,
     /// In the order of the backends.
     scopes: Vec<Scope>,
@@ -132,11 +134,10 @@ pub struct Inventory {
 /// The backends of one resource type in one namespace: neighbours in the inventory's order.
 #[derive(Debug)]
 struct Scope {
-    backends: Range<usize>,
+    /// The position of the first.
+    start: usize,
     /// Those that accept players.
     accepting: LabelIndex,
-    /// Whether that is all of them.
-    all_accept: bool,
 }
 
 impl Inventory {
@@ -152,16 +153,24 @@ impl Inventory {
             ))
         });
         let mut next = Inventory { refused, ..Inventory::default() };
+        let mut fresh = Load::fresh(specs.len());
         for spec in specs {
             if next.by_id.contains_key(&spec.id) {
                 continue;
             }
-            let load = self.by_id(&spec.id).map(|known| Arc::clone(&known.load)).unwrap_or_default();
+            let known = self.by_id(&spec.id).map(|known| known.load.clone());
+            let load = known.or_else(|| fresh.next()).expect("as many as there are specs");
             next.by_id.insert(spec.id.clone(), next.backends.len());
+            next.loads.push(load.clone());
             next.backends.push(Arc::new(Backend { spec, load }));
         }
         next.scopes = scopes(&next.backends);
         next
+    }
+
+    /// The load of each backend, in order.
+    pub(crate) fn loads(&self) -> &[Load] {
+        &self.loads
     }
 
     /// Every backend, in order.
@@ -179,37 +188,29 @@ impl Inventory {
         &self.refused
     }
 
-    /// Accepting backends of that type and namespace (`None`: of any), in order, with none left out
-    /// that has all of the labels. Backends without them may be among it: only the rarest label of
-    /// each namespace narrows what has to be looked at.
-    pub(crate) fn candidates<'a, L>(
-        &'a self,
+    /// The positions of the accepting backends of that type and namespace (`None`: of any) that have
+    /// all of the labels, in order.
+    pub(crate) fn accepting<'a, L>(
+        &self,
         resource_type: &str,
         namespace: Option<&str>,
         labels: L,
-    ) -> impl Iterator<Item = &'a Arc<Backend>>
+    ) -> Cow<'_, [u32]>
     where
         L: Iterator<Item = (&'a str, &'a str)> + Clone,
     {
-        self.scopes_of(resource_type, namespace)
-            .iter()
-            .flat_map(move |scope| scope.positions(labels.clone()))
-            .map(|position| &self.backends[position])
-            .filter(|backend| backend.spec.accepting)
-    }
-
-    /// Every backend of that type and namespace (`None`: of any), in order; `None` where one of them
-    /// does not accept players.
-    pub(crate) fn whole(&self, resource_type: &str, namespace: Option<&str>) -> Option<&[Arc<Backend>]> {
-        let scopes = self.scopes_of(resource_type, namespace);
-        let (first, last) = (scopes.first()?, scopes.last()?);
-        let all_accept = scopes.iter().all(|scope| scope.all_accept);
-        all_accept.then(|| &self.backends[first.backends.start..last.backends.end])
+        match self.scopes_of(resource_type, namespace) {
+            [only] => only.accepting.having(labels),
+            scopes => {
+                let having = |scope: &Scope| scope.accepting.having(labels.clone()).into_owned();
+                scopes.iter().flat_map(having).collect()
+            }
+        }
     }
 
     fn scopes_of(&self, resource_type: &str, namespace: Option<&str>) -> &[Scope] {
         let order = |scope: &Scope| {
-            let spec = &self.backends[scope.backends.start].spec;
+            let spec = &self.backends[scope.start].spec;
             let by_namespace =
                 namespace.map_or(Ordering::Equal, |namespace| spec.namespace.as_str().cmp(namespace));
             (*spec.resource_type).cmp(resource_type).then(by_namespace)
@@ -225,34 +226,11 @@ impl Scope {
         let mut accepting = LabelIndex::default();
         for (position, backend) in (start..).zip(backends) {
             if backend.spec.accepting {
+                let position = u32::try_from(position).expect("fewer backends than addresses");
                 accepting.add(position, &backend.spec.labels);
             }
         }
-        let all_accept = backends.iter().all(|backend| backend.spec.accepting);
-        Scope { backends: start..start + backends.len(), accepting, all_accept }
-    }
-
-    fn positions<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Positions<'_> {
-        match self.accepting.shortest(labels) {
-            Some(positions) => Positions::Listed(positions.iter()),
-            None => Positions::All(self.backends.clone()),
-        }
-    }
-}
-
-enum Positions<'a> {
-    Listed(std::slice::Iter<'a, usize>),
-    All(Range<usize>),
-}
-
-impl Iterator for Positions<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        match self {
-            Positions::Listed(positions) => positions.next().copied(),
-            Positions::All(positions) => positions.next(),
-        }
+        Scope { start, accepting }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::addr::{BackendAddr, ClientAddr};
 use crate::inventory::{Backend, Inventory};
 use crate::refusal::Refusal;
 use crate::seat::Seat;
-use crate::select::{Balancer, Query};
+use crate::select::{Balancer, Matching, Query};
 use crate::session::{Activity, Generation, Place, Session, SessionId, Upstream, WorkerId};
 use crate::settings::{Limits, Listener, ListenerId, Settings};
 use crate::time::Moment;
@@ -42,12 +42,35 @@ pub struct Ledger {
 /// Where clients without a token go.
 #[derive(Debug)]
 pub struct DefaultEndpoint {
-    /// What a backend must match; its sticky key, if any, is not used.
-    pub query: Query,
+    query: Query,
+    balancer: Arc<Balancer>,
+    inventory: Arc<Inventory>,
+    /// Where in the inventory that is what matches.
+    positions: Vec<u32>,
+}
+
+impl DefaultEndpoint {
+    /// One whose backends match the query, picked by the balancer. The query's sticky key, if any, is
+    /// not used.
+    pub fn new(query: Query, balancer: Arc<Balancer>, inventory: Arc<Inventory>) -> DefaultEndpoint {
+        let positions = inventory.matching(&query).positions();
+        DefaultEndpoint { query, balancer, inventory, positions }
+    }
+
+    /// What a backend must match.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// How one is picked.
-    pub balancer: Arc<Balancer>,
-    /// What matches now.
-    pub candidates: Vec<Arc<Backend>>,
+    pub fn balancer(&self) -> &Arc<Balancer> {
+        &self.balancer
+    }
+
+    /// What matches.
+    pub fn candidates(&self) -> Matching<'_> {
+        self.inventory.at(&self.positions)
+    }
 }
 
 /// A token about to be given out.
@@ -417,8 +440,10 @@ impl Ledger {
             return Err(Refusal::SessionLimit);
         }
         let endpoint = self.default_endpoint.as_ref().ok_or(Refusal::NoDefaultBackend)?;
-        let seat =
-            endpoint.balancer.choose(&endpoint.candidates, None, random).ok_or(Refusal::NoDefaultBackend)?;
+        let seat = endpoint
+            .balancer
+            .choose(&endpoint.candidates(), None, random)
+            .ok_or(Refusal::NoDefaultBackend)?;
         let target = self.target(seat.backend(), listener)?;
         Ok((seat, target.addr))
     }

@@ -33,7 +33,7 @@ pub use load::Load;
 pub use refusal::Refusal;
 pub use seat::Seat;
 pub use select::{
-    Balancer, Path, PathError, Query, QueryError, Selector, SelectorError, StatusMatch, Strategy,
+    Balancer, Matching, Path, PathError, Query, QueryError, Selector, SelectorError, StatusMatch, Strategy,
 };
 pub use session::{
     Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket,

@@ -14,6 +14,7 @@ mod status;
 
 pub use balance::{Balancer, Strategy};
 pub use labels::{Selector, SelectorError};
+pub use matching::Matching;
 pub use path::{Path, PathError};
 pub use query::{Query, QueryError};
 pub use status::StatusMatch;

@@ -382,11 +382,11 @@ fn default_endpoint_takes_clients_without_a_token() {
     });
     let inventory = Arc::clone(rig.ledger.lock().inventory());
     let query = udp_director_wire::Query { resource_type: "gs".into(), ..Default::default() };
-    let endpoint = DefaultEndpoint {
-        query: udp_director_core::Query::compile(&query).expect("a query"),
-        balancer: Arc::default(),
-        candidates: inventory.backends().to_vec(),
-    };
+    let endpoint = DefaultEndpoint::new(
+        udp_director_core::Query::compile(&query).expect("a query"),
+        Arc::default(),
+        Arc::clone(&inventory),
+    );
     rig.ledger.lock().publish(inventory, Some(Arc::new(endpoint)));
     for number in 0..5_u8 {
         let client = local_socket();

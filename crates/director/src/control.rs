@@ -245,20 +245,20 @@ impl Control {
             warn!(object = %refused.object, reason = %refused.reason, "object is no backend");
         }
         let (backends, refused) = (inventory.backends().len(), inventory.refused().len());
+        let inventory = Arc::new(inventory);
         let default_endpoint = self.default_endpoint(&inventory);
-        let gone = self.ledger.lock().publish(Arc::new(inventory), default_endpoint);
+        let gone = self.ledger.lock().publish(inventory, default_endpoint);
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
         info!(backends, refused, sessions_closed = gone.len(), "inventory published");
         self.close(gone);
     }
 
-    fn default_endpoint(&self, inventory: &Inventory) -> Option<Arc<DefaultEndpoint>> {
+    fn default_endpoint(&self, inventory: &Arc<Inventory>) -> Option<Arc<DefaultEndpoint>> {
         let query = self.config.default_endpoint.clone()?;
-        let candidates = inventory.matching(&query).into_owned();
-        let known = self.ledger.lock().default_endpoint().map(|endpoint| Arc::clone(&endpoint.balancer));
+        let known = self.ledger.lock().default_endpoint().map(|endpoint| Arc::clone(endpoint.balancer()));
         let known = known.filter(|balancer| *balancer.strategy() == self.config.strategy);
         let balancer = known.unwrap_or_else(|| Arc::new(Balancer::new(self.config.strategy.clone())));
-        Some(Arc::new(DefaultEndpoint { query, balancer, candidates }))
+        Some(Arc::new(DefaultEndpoint::new(query, balancer, Arc::clone(inventory))))
     }
 
     fn close(&mut self, sessions: Vec<Located>) {

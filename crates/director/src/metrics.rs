@@ -176,7 +176,7 @@ impl Scrape {
         page.gauge("inventory_refused", "Objects that are no backends", inventory.refused().len() as f64)?;
         let endpoint = self.0.ledger.lock().default_endpoint().map(Arc::clone);
         let Some(endpoint) = endpoint else { return Ok(()) };
-        let available = if endpoint.candidates.is_empty() { 0.0 } else { 1.0 };
+        let available = if endpoint.candidates().is_empty() { 0.0 } else { 1.0 };
         page.gauge("default_endpoint_available", "Whether a backend matches the default endpoint", available)
     }
 

@@ -137,7 +137,7 @@ impl Director {
     /// Another inventory is in force; sessions whose backend is gone are to be closed.
     pub(super) fn publish(&mut self, choice: u8) {
         let inventory = Arc::new(self.ledger.lock().inventory().next(cast::backends(choice), Vec::new()));
-        let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(&inventory));
+        let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(Arc::clone(&inventory)));
         let gone = self.ledger.lock().publish(inventory, endpoint);
         for Located { id: session, listener, client, place } in gone {
             self.tell(place, Message::Close { listener, client, session });
@@ -154,7 +154,7 @@ impl Director {
             self.tell(Place::Worker(WorkerId(number)), message);
         }
         let inventory = Arc::clone(self.ledger.lock().inventory());
-        let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(&inventory));
+        let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(Arc::clone(&inventory)));
         self.ledger.lock().publish(inventory, endpoint);
     }
 
@@ -271,12 +271,11 @@ fn magic(script: &mut Script<'_>) -> Magic {
     }
 }
 
-fn default_endpoint(inventory: &Inventory) -> Arc<DefaultEndpoint> {
+fn default_endpoint(inventory: Arc<Inventory>) -> Arc<DefaultEndpoint> {
     let query = wire::Query { resource_type: "lobby".to_owned(), ..wire::Query::default() };
     let query = Query::compile(&query).expect("a query without selectors");
-    let candidates = inventory.matching(&query).into_owned();
     let balancer = Arc::new(Balancer::new(Strategy::LeastSessions));
-    Arc::new(DefaultEndpoint { query, balancer, candidates })
+    Arc::new(DefaultEndpoint::new(query, balancer, inventory))
 }
 
 const ALL_BACKENDS: u8 = 0b1_1111;

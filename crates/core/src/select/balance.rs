@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::matching::Matching;
 use super::rendezvous::Key;
 use crate::inventory::Backend;
+use crate::load::Load;
 use crate::seat::Seat;
 
 /// How one of the backends that match is picked.
@@ -61,7 +63,7 @@ impl Balancer {
     /// in every process. Only the room that [`Strategy::LabelArithmetic`] demands still counts.
     /// `random` is used by [`Strategy::Random`] alone. Takes time linear in the candidates, and
     /// allocates nothing.
-    pub fn choose(&self, candidates: &[Arc<Backend>], sticky_key: Option<&str>, random: u64) -> Option<Seat> {
+    pub fn choose(&self, candidates: &Matching<'_>, sticky_key: Option<&str>, random: u64) -> Option<Seat> {
         if let Strategy::LabelArithmetic { current_label, max_label, overlap } = &self.strategy {
             let rule = RoomRule { current_label, max_label, overlap: *overlap };
             return rule.choose(candidates, sticky_key);
@@ -73,14 +75,12 @@ impl Balancer {
         backend.map(Seat::take)
     }
 
-    fn pick<'a>(&self, candidates: &'a [Arc<Backend>], random: u64) -> Option<&'a Arc<Backend>> {
+    fn pick<'a>(&self, candidates: &Matching<'a>, random: u64) -> Option<&'a Arc<Backend>> {
         match self.strategy {
-            Strategy::First => candidates.first(),
+            Strategy::First => candidates.get(0),
             Strategy::Random => candidates.get(scale(random, candidates.len())),
             Strategy::RoundRobin => candidates.get(self.next_turn().checked_rem(candidates.len())?),
-            Strategy::LeastSessions | Strategy::LabelArithmetic { .. } => {
-                candidates.iter().min_by_key(|backend| backend.load.seats())
-            }
+            Strategy::LeastSessions | Strategy::LabelArithmetic { .. } => candidates.min_by_load(Load::seats),
         }
     }
 
@@ -105,7 +105,7 @@ struct Room {
 
 impl RoomRule<'_> {
     /// Others take seats at the same time: the pick is repeated when the last one has gone meanwhile.
-    fn choose(&self, candidates: &[Arc<Backend>], sticky_key: Option<&str>) -> Option<Seat> {
+    fn choose(&self, candidates: &Matching<'_>, sticky_key: Option<&str>) -> Option<Seat> {
         for _ in 0..MAX_RACES {
             let (backend, room) = self.pick(candidates, sticky_key.map(Key::new))?;
             if let Some(seat) = Seat::take_below(backend, room.capacity) {
@@ -115,7 +115,7 @@ impl RoomRule<'_> {
         None
     }
 
-    fn pick<'a>(&self, candidates: &'a [Arc<Backend>], key: Option<Key>) -> Option<(&'a Arc<Backend>, Room)> {
+    fn pick<'a>(&self, candidates: &Matching<'a>, key: Option<Key>) -> Option<(&'a Arc<Backend>, Room)> {
         let with_room = candidates.iter().filter_map(|backend| Some((backend, self.room(backend)?)));
         match key {
             Some(key) => with_room.max_by_key(|(backend, _)| key.weight(backend)),

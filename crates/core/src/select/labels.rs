@@ -117,6 +117,11 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.test.holds(labels.get(&requirement.key)))
     }
 
+    /// Whether [`Selector::exact_pairs`] is all that it asks for.
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact_pairs().count() == self.0.len()
+    }
+
     /// The pairs that a matching object has for certain.
     pub(super) fn exact_pairs(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
         self.0.iter().filter_map(|requirement| match &requirement.test {

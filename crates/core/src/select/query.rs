@@ -91,9 +91,9 @@ impl Query {
         self.sticky_key.as_deref()
     }
 
-    /// Whether any backend of the type and namespace will do.
-    pub(super) fn asks_nothing_more(&self) -> bool {
-        self.labels == Selector::default() && self.annotations.is_empty() && self.status.is_none()
+    /// Whether any backend of the type and namespace that has the exact labels will do.
+    pub(super) fn asks_for_exact_labels_alone(&self) -> bool {
+        self.labels.is_exact() && self.annotations.is_empty() && self.status.is_none()
     }
 
     /// Whether a backend is what is asked for, whether or not it accepts players.

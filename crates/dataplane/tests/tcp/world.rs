@@ -56,7 +56,9 @@ impl World {
         let inventory = Arc::new(inventory(backends));
         let ledger = Arc::new(SharedLedger::new(Arc::new(change(settings())), Arc::clone(&inventory)));
         if ledger.lock().settings().has_default_endpoint {
-            ledger.lock().publish(Arc::clone(&inventory), Some(Arc::new(default_endpoint(&inventory))));
+            ledger
+                .lock()
+                .publish(Arc::clone(&inventory), Some(Arc::new(default_endpoint(Arc::clone(&inventory)))));
         }
         let (counters, clock) = (Arc::new(Counters::default()), Clock::new());
         let descriptors = Descriptors::new(100_000, clock);
@@ -236,11 +238,7 @@ fn inventory(backends: &[SocketAddr]) -> Inventory {
     Inventory::default().next(backends.iter().enumerate().map(spec).collect(), Vec::new())
 }
 
-fn default_endpoint(inventory: &Inventory) -> DefaultEndpoint {
+fn default_endpoint(inventory: Arc<Inventory>) -> DefaultEndpoint {
     let query = udp_director_wire::Query { resource_type: "gs".into(), ..Default::default() };
-    DefaultEndpoint {
-        query: Query::compile(&query).expect("a query"),
-        balancer: Arc::default(),
-        candidates: inventory.backends().to_vec(),
-    }
+    DefaultEndpoint::new(Query::compile(&query).expect("a query"), Arc::default(), inventory)
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::watch;
-use udp_director_core::{Backend, Balancer, Inventory, Issue, Query, Seat, Settings, SharedLedger};
+use udp_director_core::{Backend, Balancer, Inventory, Issue, Matching, Query, Seat, Settings, SharedLedger};
 use udp_director_dataplane::Clock;
 use udp_director_wire as wire;
 use udp_director_wire::{Answer, Request, SessionReset, Token, parse_request};
@@ -57,7 +57,7 @@ impl Responder {
         let query = Query::compile(&query)?;
         let (settings, inventory) = self.present();
         let candidates = inventory.matching(&query);
-        let seat = self.pick(&candidates, &query, &listed.balancer, &settings).ok_or(Failure::NoMatch)?;
+        let seat = self.pick(candidates, &query, &listed.balancer, &settings).ok_or(Failure::NoMatch)?;
         let backend = Arc::clone(seat.backend());
         let token = fresh_token();
         let issue = Issue { token, seat, asked_by: peer, bound: catalog.bind_client_ip };
@@ -85,18 +85,17 @@ impl Responder {
     /// are gone through only when the one picked turns out not to be.
     fn pick(
         &self,
-        candidates: &[Arc<Backend>],
+        candidates: Matching<'_>,
         query: &Query,
         balancer: &Balancer,
         settings: &Settings,
     ) -> Option<Seat> {
-        let seat = balancer.choose(candidates, query.sticky_key(), self.dice.roll())?;
+        let seat = balancer.choose(&candidates, query.sticky_key(), self.dice.roll())?;
         if is_served(seat.backend(), settings) {
             return Some(seat);
         }
         drop(seat);
-        let served: Vec<_> =
-            candidates.iter().filter(|backend| is_served(backend, settings)).cloned().collect();
+        let served = candidates.retain(|backend| is_served(backend, settings));
         balancer.choose(&served, query.sticky_key(), self.dice.roll())
     }
 }

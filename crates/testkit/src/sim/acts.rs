@@ -110,8 +110,11 @@ impl World {
     /// Publishes another inventory, and lets the sessions be closed whose backend is gone.
     pub fn publish(&mut self, backends: Vec<BackendSpec>) {
         let inventory = Arc::new(self.ledger.lock().inventory().next(backends, Vec::new()));
-        let default_endpoint =
-            self.setup.settings.has_default_endpoint.then(|| Arc::new(default_endpoint(&inventory)));
+        let default_endpoint = self
+            .setup
+            .settings
+            .has_default_endpoint
+            .then(|| Arc::new(default_endpoint(Arc::clone(&inventory))));
         let gone = self.ledger.lock().publish(inventory, default_endpoint);
         for Located { id: session, listener, client, place } in gone {
             self.order(place, Message::Close { listener, client, session });
@@ -143,9 +146,8 @@ impl World {
     }
 }
 
-fn default_endpoint(inventory: &Inventory) -> DefaultEndpoint {
+fn default_endpoint(inventory: Arc<Inventory>) -> DefaultEndpoint {
     let query = wire::Query { resource_type: "lobby".to_owned(), ..wire::Query::default() };
     let query = Query::compile(&query).expect("a query for a type alone compiles");
-    let candidates = inventory.matching(&query).into_owned();
-    DefaultEndpoint { query, balancer: Arc::new(Balancer::new(Strategy::LeastSessions)), candidates }
+    DefaultEndpoint::new(query, Arc::new(Balancer::new(Strategy::LeastSessions)), inventory)
 }

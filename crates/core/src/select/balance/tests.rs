@@ -4,16 +4,19 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{Arc, BTreeMap, Backend, Balancer, Seat, Strategy};
+use udp_director_wire as wire;
+
+use super::{Arc, BTreeMap, Backend, Balancer, Matching, Seat, Strategy};
 use crate::inventory::{BackendId, BackendSpec, Inventory, Ports};
+use crate::select::Query;
 
 /// Backends `b0`, `b1`, ... with the given labels.
-fn backends(labels: &[&[(&str, &str)]]) -> Vec<Arc<Backend>> {
+fn backends(labels: &[&[(&str, &str)]]) -> Inventory {
     let specs = labels.iter().enumerate().map(|(n, labels)| spec(&format!("b{n:03}"), labels)).collect();
-    Inventory::default().next(specs, Vec::new()).backends().to_vec()
+    Inventory::default().next(specs, Vec::new())
 }
 
-fn plain(count: usize) -> Vec<Arc<Backend>> {
+fn plain(count: usize) -> Inventory {
     backends(&vec![&[][..]; count])
 }
 
@@ -32,6 +35,11 @@ fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
     }
 }
 
+fn all(inventory: &Inventory) -> Matching<'_> {
+    let query = wire::Query { resource_type: "gs".into(), ..wire::Query::default() };
+    inventory.matching(&Query::compile(&query).expect("a query"))
+}
+
 fn arithmetic(overlap: u32) -> Balancer {
     Balancer::new(Strategy::LabelArithmetic {
         current_label: "current".into(),
@@ -40,12 +48,12 @@ fn arithmetic(overlap: u32) -> Balancer {
     })
 }
 
-fn chosen(balancer: &Balancer, candidates: &[Arc<Backend>]) -> Option<String> {
-    name(balancer.choose(candidates, None, 0)?)
+fn chosen(balancer: &Balancer, candidates: &Inventory) -> Option<String> {
+    name(balancer.choose(&all(candidates), None, 0)?)
 }
 
-fn stuck(key: &str, candidates: &[Arc<Backend>]) -> Option<String> {
-    name(Balancer::default().choose(candidates, Some(key), 0)?)
+fn stuck(key: &str, candidates: &Inventory) -> Option<String> {
+    name(Balancer::default().choose(&all(candidates), Some(key), 0)?)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the seat is given back at once")]
@@ -61,19 +69,19 @@ fn occupy(backend: &Arc<Backend>, seats: u32) {
 #[test]
 fn nothing_is_chosen_from_nothing() {
     for strategy in [Strategy::First, Strategy::Random, Strategy::RoundRobin, Strategy::LeastSessions] {
-        assert!(Balancer::new(strategy).choose(&[], None, 7).is_none());
+        assert!(Balancer::new(strategy).choose(&all(&plain(0)), None, 7).is_none());
     }
-    assert!(arithmetic(0).choose(&[], None, 7).is_none());
-    assert_eq!(stuck("key", &[]), None);
+    assert!(arithmetic(0).choose(&all(&plain(0)), None, 7).is_none());
+    assert_eq!(stuck("key", &plain(0)), None);
 }
 
 #[test]
 fn chosen_backend_has_a_seat_taken_until_the_seat_is_dropped() {
     let candidates = plain(1);
-    let seat = Balancer::default().choose(&candidates, None, 0);
-    assert_eq!(candidates[0].load.seats(), 1);
+    let seat = Balancer::default().choose(&all(&candidates), None, 0);
+    assert_eq!(candidates.backends()[0].load.seats(), 1);
     drop(seat);
-    assert_eq!(candidates[0].load.seats(), 0);
+    assert_eq!(candidates.backends()[0].load.seats(), 0);
 }
 
 #[test]
@@ -93,7 +101,7 @@ fn label_arithmetic_takes_the_most_room_then_the_lower_current() {
 #[test]
 fn label_arithmetic_counts_seats_and_keeps_the_overlap_free() {
     let candidates = backends(&[&[("current", "1"), ("max", "6")]]);
-    let seats: Vec<_> = (0..9).map_while(|_| arithmetic(2).choose(&candidates, None, 0)).collect();
+    let seats: Vec<_> = (0..9).map_while(|_| arithmetic(2).choose(&all(&candidates), None, 0)).collect();
     assert_eq!(seats.len(), 3, "6 - 1 - 2");
 }
 
@@ -101,12 +109,12 @@ fn label_arithmetic_counts_seats_and_keeps_the_overlap_free() {
 fn last_seat_goes_to_one_of_those_who_race_for_it() {
     let candidates = backends(&[&[("current", "0"), ("max", "100")]]);
     let balancer = arithmetic(0);
-    let take = || (0..50).filter_map(|_| balancer.choose(&candidates, None, 0)).collect::<Vec<_>>();
+    let take = || (0..50).filter_map(|_| balancer.choose(&all(&candidates), None, 0)).collect::<Vec<_>>();
     let taken: Vec<Vec<Seat>> = std::thread::scope(|scope| {
         let racers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
         racers.into_iter().map(|racer| racer.join().expect("no panic")).collect()
     });
-    assert_eq!(candidates[0].load.seats(), 100);
+    assert_eq!(candidates.backends()[0].load.seats(), 100);
     assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), 100);
 }
 
@@ -114,7 +122,7 @@ fn last_seat_goes_to_one_of_those_who_race_for_it() {
 fn sticky_key_respects_the_room_that_label_arithmetic_demands() {
     let candidates = backends(&[&[("current", "0"), ("max", "1")], &[("current", "0"), ("max", "1")]]);
     let balancer = arithmetic(0);
-    let seats: Vec<_> = (0..3).map(|_| balancer.choose(&candidates, Some("party"), 0)).collect();
+    let seats: Vec<_> = (0..3).map(|_| balancer.choose(&all(&candidates), Some("party"), 0)).collect();
     let taken: Vec<bool> = seats.iter().map(Option::is_some).collect();
     assert_eq!(taken, [true, true, false]);
 }
@@ -142,7 +150,7 @@ proptest! {
         let mut counts = HashMap::new();
         for step in 0..count as u64 * 10 {
             let random = step * (u64::MAX / (count as u64 * 10)) + 1;
-            let seat = balancer.choose(&candidates, None, random).expect("a seat");
+            let seat = balancer.choose(&all(&candidates), None, random).expect("a seat");
             *counts.entry(seat.backend().spec.name.clone()).or_insert(0) += 1;
         }
         prop_assert_eq!(counts.len(), count);
@@ -151,22 +159,22 @@ proptest! {
 
     #[test]
     fn any_random_number_will_do(random in any::<u64>(), count in 1_usize..20) {
-        prop_assert!(Balancer::new(Strategy::Random).choose(&plain(count), None, random).is_some());
+        prop_assert!(Balancer::new(Strategy::Random).choose(&all(&plain(count)), None, random).is_some());
     }
 
     #[test]
     fn round_robin_gives_each_its_turn(count in 1_usize..20, rounds in 1_usize..4) {
         let candidates = plain(count);
         let balancer = Balancer::new(Strategy::RoundRobin);
-        let seats: Vec<_> = (0..count * rounds).filter_map(|_| balancer.choose(&candidates, None, 0)).collect();
+        let seats: Vec<_> = (0..count * rounds).filter_map(|_| balancer.choose(&all(&candidates), None, 0)).collect();
         prop_assert_eq!(seats.len(), count * rounds);
-        prop_assert!(candidates.iter().all(|backend| backend.load.seats() as usize == rounds));
+        prop_assert!(candidates.backends().iter().all(|backend| backend.load.seats() as usize == rounds));
     }
 
     #[test]
     fn least_sessions_is_the_first_of_the_lowest(seats in prop::collection::vec(0_u32..5, 1..20)) {
         let candidates = plain(seats.len());
-        candidates.iter().zip(&seats).for_each(|(backend, &seats)| occupy(backend, seats));
+        candidates.backends().iter().zip(&seats).for_each(|(backend, &seats)| occupy(backend, seats));
         let lowest = seats.iter().min().expect("one at least");
         let expected = seats.iter().position(|seats| seats == lowest).map(|n| format!("b{n:03}"));
         prop_assert_eq!(chosen(&Balancer::default(), &candidates), expected);
@@ -180,7 +188,7 @@ proptest! {
         let texts: Vec<_> = servers.iter().map(|(current, max, _)| (current.to_string(), max.to_string())).collect();
         let labels: Vec<_> = texts.iter().map(|(current, max)| [("current", &**current), ("max", &**max)]).collect();
         let candidates = backends(&labels.iter().map(|pair| &pair[..]).collect::<Vec<_>>());
-        candidates.iter().zip(&servers).for_each(|(backend, &(_, _, seats))| occupy(backend, seats));
+        candidates.backends().iter().zip(&servers).for_each(|(backend, &(_, _, seats))| occupy(backend, seats));
         let room = |&(current, max, seats): &(i64, i64, u32)| max - current - i64::from(seats) - i64::from(overlap);
         let expected = (0..servers.len())
             .filter(|&n| room(&servers[n]) > 0)
@@ -191,9 +199,11 @@ proptest! {
 
     #[test]
     fn sticky_key_stays_unless_its_own_backend_goes(key in ".{1,40}", count in 2_usize..20, gone in any::<prop::sample::Index>()) {
-        let mut candidates = plain(count);
+        let candidates = plain(count);
         let before = stuck(&key, &candidates);
-        let removed = candidates.remove(gone.index(count)).spec.name.clone();
+        let mut specs: Vec<_> = candidates.backends().iter().map(|backend| backend.spec.clone()).collect();
+        let removed = specs.remove(gone.index(count)).name;
+        let candidates = candidates.next(specs, Vec::new());
         if before.as_deref() != Some(&removed) {
             prop_assert_eq!(stuck(&key, &candidates), before);
         }

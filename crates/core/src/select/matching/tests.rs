@@ -83,8 +83,18 @@ fn any_spec() -> impl Strategy<Value = BackendSpec> {
 }
 
 fn any_query() -> impl Strategy<Value = wire::Query> {
-    let requirement =
-        prop::sample::select(vec!["k=v", "k=w", "k=", "l", "!l", "k!=v", "l in (v,w)", "l notin (v)", "l=v"]);
+    let requirement = prop::sample::select(vec![
+        "k=v",
+        "k=v",
+        "k=w",
+        "k=",
+        "l",
+        "!l",
+        "k!=v",
+        "l in (v,w)",
+        "l notin (v)",
+        "l=v",
+    ]);
     let selector =
         prop::collection::vec(requirement, 0..4).prop_map(|all| LabelSelector::Text(all.join(",")));
     ("[abc]", prop::option::of("[xyz]"), selector).prop_map(|(resource_type, namespace, selector)| {
