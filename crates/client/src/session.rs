@@ -30,8 +30,16 @@ pub struct Session {
 #[derive(Debug)]
 struct State {
     socket: Arc<UdpSocket>,
+    former: Option<Former>,
     token: Token,
     inbox: Inbox,
+}
+
+/// The socket before a resume: what the game server sent just before still comes there.
+#[derive(Clone, Debug)]
+struct Former {
+    socket: Arc<UdpSocket>,
+    until: Instant,
 }
 
 /// How a session talks to its director. The defaults are the director's own.
@@ -85,7 +93,7 @@ impl Session {
         options: SessionOptions,
     ) -> Result<Session, SessionError> {
         let socket = Arc::new(bind_toward(director, options.local).await?);
-        let state = State { socket: socket.clone(), token, inbox: Inbox::default() };
+        let state = State { socket: socket.clone(), former: None, token, inbox: Inbox::default() };
         let session = Session { director, options, state: Mutex::new(state), changed: Notify::new() };
         session.switch(&socket, token).await?;
         Ok(session)
@@ -113,9 +121,10 @@ impl Session {
             if let Some(datagram) = self.state().inbox.take_datagram() {
                 return Ok(copy_into(buf, &datagram));
             }
-            let socket = self.socket();
+            let (socket, former) = self.sockets();
             tokio::select! {
                 biased;
+                () = readable(former.as_ref()) => self.drain(former),
                 received = socket.recv(buf) => {
                     let len = received?;
                     match self.options.magic.parse_ack(&buf[..len]) {
@@ -160,8 +169,10 @@ impl Session {
         let socket = Arc::new(bind_toward(self.director, None).await?);
         let token = self.token();
         self.switch(&socket, token).await?;
-        let old = std::mem::replace(&mut self.state().socket, socket);
-        self.drain(&old);
+        let mut state = self.state();
+        let former = std::mem::replace(&mut state.socket, socket);
+        state.former = Some(Former { socket: former, until: Instant::now() + FORMER_KEPT });
+        drop(state);
         self.changed.notify_waiters();
         Ok(())
     }
@@ -219,20 +230,26 @@ impl Session {
             if let Some(status) = self.state().inbox.take_ack(nonce) {
                 return Ok(status);
             }
+            let (_, former) = self.sockets();
             tokio::select! {
                 biased;
+                () = readable(former.as_ref()) => self.drain(former),
                 received = socket.recv(&mut buf) => self.sort(&buf[..received?]),
                 () = changed => {}
             }
         }
     }
 
-    /// Keeps what had reached a socket that is about to be closed.
-    fn drain(&self, socket: &UdpSocket) {
+    /// Keeps what has reached the former socket, and closes it when its time is over.
+    fn drain(&self, former: Option<Former>) {
+        let Some(former) = former else { return };
         let mut buf = vec![0; MAX_DATAGRAM_BYTES];
         for _ in 0..DRAIN_BUDGET {
-            let Ok(len) = socket.try_recv(&mut buf) else { return };
+            let Ok(len) = former.socket.try_recv(&mut buf) else { break };
             self.sort(&buf[..len]);
+        }
+        if former.until <= Instant::now() {
+            self.state().former.take_if(|kept| Arc::ptr_eq(&kept.socket, &former.socket));
         }
     }
 
@@ -250,6 +267,11 @@ impl Session {
 
     fn socket(&self) -> Arc<UdpSocket> {
         self.state().socket.clone()
+    }
+
+    fn sockets(&self) -> (Arc<UdpSocket>, Option<Former>) {
+        let state = self.state();
+        (state.socket.clone(), state.former.clone())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -271,6 +293,16 @@ async fn bind_toward(director: SocketAddr, local: Option<SocketAddr>) -> io::Res
     let socket = UdpSocket::bind(local.unwrap_or(any)).await?;
     socket.connect(director).await?;
     Ok(socket)
+}
+
+/// Waits until something has reached the former socket, or its time is over.
+async fn readable(former: Option<&Former>) {
+    match former {
+        Some(former) => {
+            let _ = timeout_at(former.until, former.socket.readable()).await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 /// Makes a nonce that someone who cannot see the packets cannot guess: std seeds its hashers from
@@ -299,8 +331,10 @@ fn reason(status: AckStatus) -> &'static str {
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_DATAGRAM_BYTES: usize = 65_535;
-/// Datagrams read off a socket that is given up; a full inbox would drop more anyway.
-const DRAIN_BUDGET: usize = 1024;
+/// For how long the socket before a resume is read: longer than the way from the game server.
+const FORMER_KEPT: Duration = Duration::from_secs(2);
+/// Datagrams read off the former socket before the other is looked at.
+const DRAIN_BUDGET: usize = 64;
 
 #[cfg(test)]
 mod tests;

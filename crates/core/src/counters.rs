@@ -30,11 +30,13 @@ pub enum Dropped {
     /// A TCP connection that the kernel did not hand over: its client was gone, or the process is
     /// out of descriptors.
     AcceptFailed,
+    /// It found the buffer of one of our sockets full: a worker did not get to read it in time.
+    Overflow,
 }
 
 impl Dropped {
     /// How many values there are.
-    pub const COUNT: usize = 10 + Refusal::ALL.len();
+    pub const COUNT: usize = 11 + Refusal::ALL.len();
 
     /// Every value.
     pub fn all() -> impl Iterator<Item = Dropped> {
@@ -50,6 +52,7 @@ impl Dropped {
             Truncated,
             SendFailed,
             AcceptFailed,
+            Overflow,
         ];
         plain.into_iter().chain(Refusal::ALL.map(Refused))
     }
@@ -69,6 +72,7 @@ impl Dropped {
             Dropped::Truncated => "truncated",
             Dropped::SendFailed => "send_failed",
             Dropped::AcceptFailed => "accept_failed",
+            Dropped::Overflow => "receive_buffer_full",
         }
     }
 
@@ -84,7 +88,8 @@ impl Dropped {
             Dropped::Truncated => 7,
             Dropped::SendFailed => 8,
             Dropped::AcceptFailed => 9,
-            Dropped::Refused(refusal) => 10 + refusal as usize,
+            Dropped::Overflow => 10,
+            Dropped::Refused(refusal) => 11 + refusal as usize,
         }
     }
 }
@@ -174,7 +179,12 @@ pub struct Counters {
 impl Counters {
     /// Counts a dropped datagram, or a refused TCP connection.
     pub fn dropped(&self, drop: Dropped) {
-        self.drops[drop.index()].fetch_add(1, Ordering::Relaxed);
+        self.dropped_many(drop, 1);
+    }
+
+    /// Counts so many dropped datagrams at once.
+    pub fn dropped_many(&self, drop: Dropped, count: u64) {
+        self.drops[drop.index()].fetch_add(count, Ordering::Relaxed);
     }
 
     /// Counts an event.

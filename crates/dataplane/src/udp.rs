@@ -18,7 +18,12 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub(crate) struct ListenerSocket {
     socket: Socket,
     pub(crate) v6: bool,
+    overflow: Overflow,
 }
+
+/// How many datagrams a socket had no room for, as far as they have been counted.
+#[derive(Debug, Default)]
+pub(crate) struct Overflow(u32);
 
 /// An upstream socket: bound by the kernel to a port of its own, on all addresses.
 #[derive(Debug)]
@@ -41,7 +46,7 @@ pub(crate) fn bind_group(addr: SocketAddr, workers: usize) -> io::Result<Vec<Lis
         group.push(next);
     }
     let v6 = addr.is_ipv6();
-    Ok(group.into_iter().map(|socket| ListenerSocket { socket, v6 }).collect())
+    Ok(group.into_iter().map(|socket| ListenerSocket { socket, v6, overflow: Overflow::default() }).collect())
 }
 
 fn listener_socket(addr: SocketAddr) -> io::Result<Socket> {
@@ -66,9 +71,22 @@ fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     addr.as_socket().ok_or_else(|| io::Error::other("the kernel gave an address of another family"))
 }
 
+impl Overflow {
+    /// What has come since this was last asked for that socket.
+    pub(crate) fn since(&mut self, fd: RawFd) -> u64 {
+        let drops = sys::drops_before(fd);
+        u64::from(drops.wrapping_sub(std::mem::replace(&mut self.0, drops)))
+    }
+}
+
 impl ListenerSocket {
     pub(crate) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// What has found the buffer full since this was last asked.
+    pub(crate) fn overflow(&mut self) -> u64 {
+        self.overflow.since(self.socket.as_raw_fd())
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {

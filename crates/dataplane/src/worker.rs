@@ -25,10 +25,13 @@ use crate::clock::Clock;
 use crate::sys::{
     BATCH, Datagram, Epoll, Ready, RecvBatch, Route, SendBatch, SendObserver, Waker, take_icmp_error,
 };
-use crate::udp::{ListenerSocket, Upstream};
+use crate::udp::{ListenerSocket, Overflow, Upstream};
 
 /// The longest that a worker sleeps, so that its heartbeat goes on.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a worker looks how much its sockets had no room for.
+const OVERFLOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many batches of one listener a worker takes before it looks at the other sockets.
 const LISTENER_BATCHES: usize = 4;
@@ -91,6 +94,8 @@ pub(crate) struct Worker {
     sockets: Sockets,
     received: RecvBatch,
     sending: SendBatch,
+    /// When it looks at overflows again.
+    overflows_due: Moment,
 }
 
 /// The sockets that a worker reads.
@@ -110,6 +115,7 @@ struct Reading {
     most: usize,
     /// How often in a row a call for one datagram has found one.
     singles: u8,
+    overflow: Overflow,
 }
 
 impl Reading {
@@ -117,7 +123,11 @@ impl Reading {
     const SINGLES: u8 = 16;
 
     fn new(socket: Arc<Upstream>) -> Reading {
-        Reading { socket, most: 1, singles: 0 }
+        Reading { socket, most: 1, singles: 0, overflow: Overflow::default() }
+    }
+
+    fn overflow(&mut self) -> u64 {
+        self.overflow.since(self.socket.handle())
     }
 
     /// Learns from a call that asked for so many and found so many. What it may have left is
@@ -164,7 +174,13 @@ impl Worker {
         let epoll = Epoll::new()?;
         epoll.add(setup.mailboxes[usize::from(setup.id.0)].waker.fd(), Source::Orders.key())?;
         let sockets = Sockets { epoll, listeners: Vec::new(), upstreams: Vec::new() };
-        Ok(Worker { setup, sockets, received: RecvBatch::new(), sending: SendBatch::new() })
+        Ok(Worker {
+            setup,
+            sockets,
+            received: RecvBatch::new(),
+            sending: SendBatch::new(),
+            overflows_due: Moment::default(),
+        })
     }
 
     /// Goes round until told to stop.
@@ -180,6 +196,7 @@ impl Worker {
             self.serve_listeners(&ready);
             self.serve_upstreams(&ready);
             self.keep_deadlines();
+            self.count_overflows();
         }
     }
 
@@ -207,7 +224,10 @@ impl Worker {
             match self.setup.orders.try_recv() {
                 Ok(Order::Forward(message)) => self.message(message),
                 Ok(Order::Listen(id, socket)) => self.listen(id, socket),
-                Ok(Order::Unlisten(id)) => self.sockets.unlisten(id),
+                Ok(Order::Unlisten(id)) => {
+                    let lost = self.sockets.unlisten(id);
+                    self.overflowed(lost);
+                }
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -378,6 +398,20 @@ impl Worker {
         self.carry_out();
     }
 
+    /// Counts, now and then, what found a socket's buffer full.
+    fn count_overflows(&mut self) {
+        let now = self.setup.clock.now();
+        if now >= self.overflows_due {
+            self.overflows_due = now + OVERFLOW_INTERVAL;
+            let lost = self.sockets.overflows();
+            self.overflowed(lost);
+        }
+    }
+
+    fn overflowed(&self, lost: u64) {
+        self.setup.counters.dropped_many(Dropped::Overflow, lost);
+    }
+
     /// Carries the forwarder's effects out. What another worker cannot take yet waits.
     fn carry_out(&mut self) {
         while let Some(effect) = self.setup.forwarder.pop_effect() {
@@ -389,7 +423,10 @@ impl Worker {
                     self.setup.counters.to_backends.add(sent.0, sent.1);
                 }
                 Effect::ToClient { to, bytes } => self.answer(&to, &bytes),
-                Effect::CloseUpstream { index, handle } => self.sockets.close_upstream(index, handle),
+                Effect::CloseUpstream { index, handle } => {
+                    let lost = self.sockets.close_upstream(index, handle);
+                    self.overflowed(lost);
+                }
                 Effect::Tell { worker, message } => {
                     let mailbox = &self.setup.mailboxes[usize::from(worker.0)];
                     if let Err(Order::Forward(message)) = mailbox.tell(Order::Forward(message)) {
@@ -447,11 +484,18 @@ impl Sockets {
         Ok(())
     }
 
-    fn unlisten(&mut self, id: ListenerId) {
+    /// Closes a listener's socket. Gives what had found its buffer full.
+    fn unlisten(&mut self, id: ListenerId) -> u64 {
         // Closing takes the descriptor out of the epoll instance: nobody else has it.
-        if let Some(place) = self.listeners.get_mut(usize::from(id.0)) {
-            *place = None;
-        }
+        let closed = self.listeners.get_mut(usize::from(id.0)).and_then(Option::take);
+        closed.map_or(0, |mut socket| socket.overflow())
+    }
+
+    /// What has found a buffer full since this was last asked.
+    fn overflows(&mut self) -> u64 {
+        let listeners = self.listeners.iter_mut().flatten().map(ListenerSocket::overflow);
+        let upstreams = self.upstreams.iter_mut().flatten().map(Reading::overflow);
+        listeners.chain(upstreams).sum()
     }
 
     fn listener(&self, id: ListenerId) -> Option<&ListenerSocket> {
@@ -487,11 +531,14 @@ impl Sockets {
         }
     }
 
-    fn close_upstream(&mut self, index: UpstreamIndex, handle: i32) {
-        let Some(place) = self.upstreams.get_mut(index.0 as usize) else { return };
-        if let Some(reading) = place.take_if(|reading| reading.socket.handle() == handle) {
-            self.epoll.remove(reading.socket.handle());
-        }
+    /// Closes an upstream socket. Gives what had found its buffer full.
+    fn close_upstream(&mut self, index: UpstreamIndex, handle: i32) -> u64 {
+        let place = self.upstreams.get_mut(index.0 as usize);
+        let reading = place.and_then(|place| place.take_if(|reading| reading.socket.handle() == handle));
+        reading.map_or(0, |mut reading| {
+            self.epoll.remove(handle);
+            reading.overflow()
+        })
     }
 
     /// The way back to a client: by this worker's socket of the listener, from the address that the

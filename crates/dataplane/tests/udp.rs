@@ -173,6 +173,25 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
+fn what_finds_a_buffer_full_is_counted() {
+    const SENT: u64 = 40_000;
+    let backend = local_socket();
+    let rig = Rig::start("127.0.0.1:0", 1, &[&backend]);
+    let client = local_socket();
+    client.connect(rig.public).expect("a route");
+    // What looks like a token makes the worker wait for the ledger, with everything behind it.
+    let token = b"00000000-0000-4000-8000-000000000000";
+    let busy = rig.ledger.lock();
+    (0..SENT).for_each(|_| assert_eq!(client.send(token).expect("sent"), token.len()));
+    drop(busy);
+    eventually("every datagram is received or counted", || {
+        let received = rig.count(|counters| counters.from_clients.read().0);
+        received > 0 && received + rig.drops(Dropped::Overflow) == SENT
+    });
+    assert_ne!(rig.drops(Dropped::Overflow), 0, "a buffer holds less than that");
+}
+
+#[test]
 fn datagrams_of_every_size_pass_uncut_both_ways() {
     let backend = local_socket();
     let mut rig = Rig::start("127.0.0.1:0", 1, &[&backend]);

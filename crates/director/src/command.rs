@@ -168,7 +168,7 @@ async fn serve(file: PathBuf) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     // Elsewhere it means to reload; here files are watched, and it must not end every session.
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-    let director = Director::start(config, Some(file)).await?;
+    let mut director = Director::start(config, Some(file)).await?;
     let reason = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),

@@ -92,14 +92,19 @@ impl Director {
         &self.bound
     }
 
-    /// Returns when a worker has ended by itself, which must not happen: better a restart than a
+    /// Returns when a part has ended by itself, which must not happen: better a restart than a
     /// director that serves some players only.
-    pub async fn failed(&self) -> anyhow::Error {
+    pub async fn failed(&mut self) -> anyhow::Error {
         let mut look = interval(Duration::from_millis(500));
         loop {
-            look.tick().await;
-            if self.workers.has_failed() {
-                return anyhow::anyhow!("a worker thread has ended");
+            tokio::select! {
+                _ = look.tick() => if self.workers.has_failed() {
+                    return anyhow::anyhow!("a worker thread has ended");
+                },
+                Some(ended) = self.tasks.join_next() => return match ended {
+                    Ok(()) => anyhow::anyhow!("a task has ended"),
+                    Err(panicked) => anyhow::Error::new(panicked).context("a task panicked"),
+                },
             }
         }
     }
@@ -203,7 +208,7 @@ impl Parts {
             ledger: Arc::clone(&self.ledger),
             clock: self.clock,
             catalog: catalogs,
-            migrations: self.carry_migrations(),
+            migrations: self.carry_migrations(&mut tasks),
             counters: query_counters,
             limits,
             descriptors: self.descriptors,
@@ -255,10 +260,10 @@ impl Parts {
     }
 
     /// Carries out what session resets ask for, each on its own: one slow backend holds up no other.
-    fn carry_migrations(&self) -> mpsc::Sender<Migration> {
+    fn carry_migrations(&self, tasks: &mut JoinSet<()>) -> mpsc::Sender<Migration> {
         let (sender, mut migrations) = mpsc::channel::<Migration>(MIGRATIONS);
         let (workers, streams) = (Arc::clone(&self.workers), Arc::clone(&self.streams));
-        tokio::spawn(async move {
+        tasks.spawn(async move {
             while let Some(migration) = migrations.recv().await {
                 tokio::spawn(carry_out(migration, Arc::clone(&workers), Arc::clone(&streams)));
             }

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 /// Watches one file, however it is replaced.
@@ -28,6 +29,9 @@ pub struct FileWatch {
     /// The failure that was reported last and still lasts.
     failed: Option<io::ErrorKind>,
     next_poll: Option<Instant>,
+    /// A poll that goes on even while nobody waits for it: a large file on a slow disk takes longer
+    /// than some have time.
+    polling: Option<JoinHandle<io::Result<Poll>>>,
 }
 
 /// What `stat` says of a file; another one when the file was replaced or written.
@@ -47,6 +51,7 @@ struct Reading {
     digest: u64,
 }
 
+#[derive(Debug)]
 enum Poll {
     /// The file is what was read last.
     Same,
@@ -62,7 +67,14 @@ impl FileWatch {
 
     /// Watches that path, in which every part may be a symlink.
     pub fn new(path: impl Into<PathBuf>) -> FileWatch {
-        FileWatch { path: path.into(), polled: None, read: None, failed: None, next_poll: None }
+        FileWatch {
+            path: path.into(),
+            polled: None,
+            read: None,
+            failed: None,
+            next_poll: None,
+            polling: None,
+        }
     }
 
     /// The path that is watched.
@@ -118,11 +130,17 @@ impl FileWatch {
     }
 
     async fn poll(&mut self) -> io::Result<Poll> {
-        let due = *self.next_poll.get_or_insert_with(|| Instant::now() + POLL_INTERVAL);
-        tokio::time::sleep_until(due).await;
-        let (path, polled, read) = (self.path.clone(), self.polled, self.read);
-        let outcome = tokio::task::spawn_blocking(move || poll(&path, polled, read)).await;
-        self.next_poll = None;
+        let polling = match &mut self.polling {
+            Some(polling) => polling,
+            none => {
+                let due = *self.next_poll.get_or_insert_with(|| Instant::now() + POLL_INTERVAL);
+                tokio::time::sleep_until(due).await;
+                let (path, polled, read) = (self.path.clone(), self.polled, self.read);
+                none.insert(spawn_blocking(move || poll(&path, polled, read)))
+            }
+        };
+        let outcome = polling.await;
+        (self.next_poll, self.polling) = (None, None);
         outcome.unwrap_or_else(|stopped| Err(io::Error::other(stopped)))
     }
 

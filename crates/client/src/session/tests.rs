@@ -261,6 +261,17 @@ async fn receiver_that_waits_follows_to_the_new_socket() {
 }
 
 #[tokio::test]
+async fn what_still_comes_to_the_old_address_is_received() {
+    let director = Director::bind().await;
+    let (session, old) = director.session().await;
+    let accept = async { director.answer(&director.asked().await, AckStatus::Done).await };
+    let (resumed, ()) = tokio::join!(session.resume(), accept);
+    resumed.expect("it was acknowledged");
+    director.say(b"on its way before", old).await;
+    assert_eq!(received(&session).await, b"on its way before");
+}
+
+#[tokio::test]
 async fn refused_resume_keeps_the_old_socket() {
     let director = Director::bind().await;
     let (session, old) = director.session().await;
