@@ -71,6 +71,7 @@ fn pods(resource_type: &str) -> Mapping {
         namespaces: vec!["games".to_owned()],
         address_path: None,
         address_type: None,
+        trust_addresses: false,
         ports: PortsSource::One(PortSource::Name("game".to_owned())),
         service: None,
         ready_when: Vec::new(),

@@ -105,6 +105,8 @@ pub enum Event {
     MigratedByClient,
     /// A session was migrated by a reset over the query port.
     MigratedByReset,
+    /// A session was migrated since its backend leaves.
+    MigratedByDirector,
     /// A session was resumed from another client address.
     Resumed,
     /// A token or control packet changed nothing, since it had been done before.
@@ -125,11 +127,12 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Event; 12] = [
+    pub const ALL: [Event; 13] = [
         Event::OpenedByToken,
         Event::OpenedByDefault,
         Event::MigratedByClient,
         Event::MigratedByReset,
+        Event::MigratedByDirector,
         Event::Resumed,
         Event::Repeated,
         Event::EndedIdle,

@@ -314,8 +314,8 @@ impl Forwarder {
             }
             Message::Redirect(redirect) => self.redirect_here(&redirect),
             Message::Retire(retire) => self.retire_here(&retire, cx.now),
-            Message::Migrate { session, token, reply, .. } => self.reset(session, token, reply, cx),
-            Message::Close { session, .. } => self.close(session, cx),
+            Message::Migrate { session, by, reply } => self.reset(session, by, reply, cx),
+            Message::Close { session, seat } => self.close(session, seat, cx),
         }
     }
 

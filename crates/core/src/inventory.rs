@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -68,9 +70,35 @@ pub struct BackendSpec {
 #[derive(Debug)]
 pub struct Backend {
     /// What the resource says.
-    pub spec: BackendSpec,
+    pub spec: SharedSpec,
     /// Seats taken, shared with this backend's other snapshots.
     pub load: Load,
+}
+
+/// A spec that snapshots share with the source that read it, so that ten thousand are kept once.
+///
+/// It reads like the spec itself; a `clone` through it copies the spec.
+#[derive(Debug)]
+pub struct SharedSpec(Arc<BackendSpec>);
+
+impl Deref for SharedSpec {
+    type Target = BackendSpec;
+
+    fn deref(&self) -> &BackendSpec {
+        &self.0
+    }
+}
+
+impl SharedSpec {
+    /// The spec, shared once more.
+    pub fn share(&self) -> Arc<BackendSpec> {
+        Arc::clone(&self.0)
+    }
+
+    /// Whether it says the same; costs nothing where it is the very same.
+    fn says(&self, other: &Arc<BackendSpec>) -> bool {
+        Arc::ptr_eq(&self.0, other) || *self.0 == **other
+    }
 }
 
 /// A backend's ports.
@@ -125,47 +153,101 @@ pub struct Inventory {
     backends: Vec<Arc<Backend>>,
     /// Theirs, in the same order.
     loads: Vec<Load>,
-    by_id: HashMap<BackendId, usize>,
+    by_id: Arc<HashMap<BackendId, usize>>,
     /// In the order of the backends.
     scopes: Vec<Scope>,
-    refused: Vec<Refused>,
+    refused: Arc<[Refused]>,
 }
 
 /// The backends of one resource type in one namespace: neighbours in the inventory's order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Scope {
     /// The position of the first.
     start: usize,
+    /// How many.
+    len: usize,
     /// Those that accept players.
-    accepting: LabelIndex,
+    accepting: Arc<LabelIndex>,
 }
 
 impl Inventory {
     /// The snapshot that follows this one. A backend whose id was here before keeps its load; of
     /// several specs with one id the first (in order) counts.
-    pub fn next(&self, mut specs: Vec<BackendSpec>, refused: Vec<Refused>) -> Inventory {
-        specs.sort_by(|a, b| {
-            (&a.resource_type, &a.namespace, &a.name, &a.id).cmp(&(
-                &b.resource_type,
-                &b.namespace,
-                &b.name,
-                &b.id,
-            ))
-        });
-        let mut next = Inventory { refused, ..Inventory::default() };
+    pub fn next(&self, specs: Vec<BackendSpec>, refused: Vec<Refused>) -> Inventory {
+        self.next_shared(specs.into_iter().map(Arc::new).collect(), refused.into())
+    }
+
+    /// Like [`Inventory::next`], for a source that keeps what it has read. What did not change is
+    /// shared with this snapshot: each backend, the ids, and the labels of a resource type in a
+    /// namespace. The cost is a few pointers for each backend, and a look at those that are new.
+    pub fn next_shared(&self, mut specs: Vec<Arc<BackendSpec>>, refused: Arc<[Refused]>) -> Inventory {
+        specs.sort_by(|a, b| order(a).cmp(&order(b)));
+        let by_id = self.ids_of(&mut specs);
         let mut fresh = Load::fresh(specs.len());
+        let mut backends = Vec::with_capacity(specs.len());
         for spec in specs {
-            if next.by_id.contains_key(&spec.id) {
-                continue;
-            }
-            let known = self.by_id(&spec.id).map(|known| known.load.clone());
-            let load = known.or_else(|| fresh.next()).expect("as many as there are specs");
-            next.by_id.insert(spec.id.clone(), next.backends.len());
-            next.loads.push(load.clone());
-            next.backends.push(Arc::new(Backend { spec, load }));
+            // Where nothing came or went, a backend is where it was.
+            let here = self.backends.get(backends.len()).filter(|known| known.spec.id == spec.id);
+            let backend = match here.or_else(|| self.by_id(&spec.id)) {
+                Some(known) if known.spec.says(&spec) => Arc::clone(known),
+                known => {
+                    let load = known.map(|known| known.load.clone()).or_else(|| fresh.next());
+                    let load = load.expect("as many as there are specs");
+                    Arc::new(Backend { spec: SharedSpec(spec), load })
+                }
+            };
+            backends.push(backend);
         }
-        next.scopes = scopes(&next.backends);
-        next
+        let loads = backends.iter().map(|backend| backend.load.clone()).collect();
+        let scopes = self.scopes_for(&backends);
+        Inventory { backends, loads, by_id, scopes, refused }
+    }
+
+    /// Where each id is. Takes out the specs whose id came before.
+    fn ids_of(&self, specs: &mut Vec<Arc<BackendSpec>>) -> Arc<HashMap<BackendId, usize>> {
+        let known = self.backends.iter().map(|backend| &backend.spec.id);
+        if known.eq(specs.iter().map(|spec| &spec.id)) {
+            return Arc::clone(&self.by_id);
+        }
+        let mut by_id = HashMap::with_capacity(specs.len());
+        specs.retain(|spec| {
+            let position = by_id.len();
+            match by_id.entry(spec.id.clone()) {
+                Entry::Occupied(_) => false,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(position);
+                    true
+                }
+            }
+        });
+        Arc::new(by_id)
+    }
+
+    /// The scopes of these backends; one that is as it was here is shared.
+    fn scopes_for(&self, backends: &[Arc<Backend>]) -> Vec<Scope> {
+        let mut start = 0;
+        let mut scopes = Vec::new();
+        for neighbours in backends.chunk_by(|a, b| scope_of(a) == scope_of(b)) {
+            let scope = self.same_scope(start, neighbours).cloned();
+            scopes.push(scope.unwrap_or_else(|| Scope::new(start, neighbours)));
+            start += neighbours.len();
+        }
+        scopes
+    }
+
+    /// The scope that begins there, if it holds the same backends with the same labels, of which the
+    /// same accept players.
+    fn same_scope(&self, start: usize, neighbours: &[Arc<Backend>]) -> Option<&Scope> {
+        let at = self.scopes.binary_search_by_key(&start, |scope| scope.start).ok()?;
+        let scope = &self.scopes[at];
+        let known = &self.backends[start..start + scope.len];
+        let same = |(a, b): (&Arc<Backend>, &Arc<Backend>)| {
+            Arc::ptr_eq(a, b)
+                || (scope_of(a) == scope_of(b)
+                    && a.spec.accepting == b.spec.accepting
+                    && a.spec.labels == b.spec.labels)
+        };
+        (known.len() == neighbours.len() && known.iter().zip(neighbours).all(same)).then_some(scope)
     }
 
     /// The load of each backend, in order.
@@ -186,6 +268,11 @@ impl Inventory {
     /// The objects that did not become backends.
     pub fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// The same, to be shared with the next snapshot.
+    pub fn refused_shared(&self) -> Arc<[Refused]> {
+        Arc::clone(&self.refused)
     }
 
     /// The positions of the accepting backends of that type and namespace (`None`: of any) that have
@@ -230,19 +317,14 @@ impl Scope {
                 accepting.add(position, &backend.spec.labels);
             }
         }
-        Scope { start, accepting }
+        Scope { start, len: backends.len(), accepting: Arc::new(accepting) }
     }
 }
 
-fn scopes(backends: &[Arc<Backend>]) -> Vec<Scope> {
-    let same = |a: &Arc<Backend>, b: &Arc<Backend>| {
-        a.spec.resource_type == b.spec.resource_type && a.spec.namespace == b.spec.namespace
-    };
-    let mut start = 0;
-    let mut scopes = Vec::new();
-    for neighbours in backends.chunk_by(same) {
-        scopes.push(Scope::new(start, neighbours));
-        start += neighbours.len();
-    }
-    scopes
+fn order(spec: &BackendSpec) -> (&str, &str, &str, &BackendId) {
+    (&spec.resource_type, &spec.namespace, &spec.name, &spec.id)
+}
+
+fn scope_of(backend: &Backend) -> (&str, &str) {
+    (&backend.spec.resource_type, &backend.spec.namespace)
 }

@@ -22,6 +22,10 @@ use crate::time::Moment;
 /// How many expired tokens one call clears away at most, so that no caller holds the ledger long.
 const EXPIRY_BUDGET: usize = 256;
 
+pub use self::leaving::{Elsewhere, MovedBy, Player, Wanted};
+
+mod leaving;
+
 /// Which tokens wait and which sessions run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -84,6 +88,8 @@ pub struct Issue {
     pub asked_by: IpAddr,
     /// Whether that IP alone may redeem it.
     pub bound: bool,
+    /// What was asked for; without it the player goes nowhere else when the backend leaves.
+    pub wanted: Option<Arc<Wanted>>,
 }
 
 /// A token as a client presents it on a data port.
@@ -232,6 +238,7 @@ struct Grant {
     seat: Option<Arc<Seat>>,
     asked_by: IpAddr,
     bound: bool,
+    wanted: Option<Arc<Wanted>>,
     expires: Moment,
     uses: SmallVec<[(ListenerId, Use); 1]>,
     /// Where it can still be redeemed, and is counted in [`Ledger::awaited`].
@@ -287,19 +294,10 @@ impl Ledger {
         self.settings = settings;
     }
 
-    /// Takes a new inventory and default endpoint. Gives the sessions whose backend is gone from it;
-    /// they are to be closed.
-    pub fn publish(
-        &mut self,
-        inventory: Arc<Inventory>,
-        default_endpoint: Option<Arc<DefaultEndpoint>>,
-    ) -> Vec<Located> {
-        let before = std::mem::replace(&mut self.inventory, inventory);
+    /// Takes a new inventory and default endpoint. Sessions stay where they are.
+    pub fn publish(&mut self, inventory: Arc<Inventory>, default_endpoint: Option<Arc<DefaultEndpoint>>) {
+        self.inventory = inventory;
         self.default_endpoint = default_endpoint;
-        if before.backends().iter().all(|backend| self.current(backend).is_some()) {
-            return Vec::new();
-        }
-        self.sessions().filter(|session| self.strands(session)).map(locate).collect()
     }
 
     /// The backend as the inventory has it now, unless it is gone or has moved to another address.
@@ -331,9 +329,7 @@ impl Ledger {
         }
         let expires = now + self.settings.token_ttl;
         let awaited = self.listeners_of(issue.seat.backend());
-        for &listener in &awaited {
-            *self.awaited.entry((issue.asked_by, listener)).or_default() += 1;
-        }
+        self.await_at(issue.asked_by, &awaited);
         self.waiting += 1;
         self.expiries.push(Reverse((expires, issue.token)));
         let grant = Grant {
@@ -341,6 +337,7 @@ impl Ledger {
             seat: Some(Arc::new(issue.seat)),
             asked_by: issue.asked_by,
             bound: issue.bound,
+            wanted: issue.wanted,
             expires,
             uses: SmallVec::new(),
             awaited,
@@ -417,6 +414,9 @@ impl Ledger {
             return Err(Refusal::WrongClient);
         }
         let target = self.target(&grant.backend, presented.listener)?;
+        if grant.uses.is_empty() && !target.backend.spec.accepting {
+            return Err(Refusal::BackendGone);
+        }
         match presented.own {
             Some(own) => Ok(Admission::Migrate(own, target)),
             None if self.sessions.len() >= self.settings.limits.max_sessions => Err(Refusal::SessionLimit),
@@ -526,20 +526,25 @@ impl Ledger {
         seat
     }
 
-    /// Moves a session to the target of a token that was admitted under the same lock. `upstream` is
-    /// the new one; `None` on TCP, or where the session keeps what it has since it stays on the same
-    /// backend.
+    /// Moves a session to a target that was admitted under the same lock. `upstream` is the new one;
+    /// `None` on TCP, or where the session keeps what it has since it stays on the same backend.
     pub fn migrate(
         &mut self,
         id: SessionId,
-        token: Token,
+        by: &MovedBy,
         addr: BackendAddr,
         upstream: Option<Upstream>,
     ) -> Migrated {
         let listener = self.sessions[&id].listener;
-        let seat = self.redeem(token, listener, id);
+        let (seat, token) = match by {
+            MovedBy::Token(token) => (self.redeem(*token, listener, id), Some(*token)),
+            MovedBy::Director(seat) => {
+                self.hand_over(id, seat);
+                (Arc::clone(seat), None)
+            }
+        };
         let session = self.sessions.get_mut(&id).expect("a session is admitted under the same lock");
-        let former = session.token.replace(token);
+        let former = token.and_then(|token| session.token.replace(token));
         session.seat = seat;
         session.generation = session.generation.next();
         let left_addr = std::mem::replace(&mut session.backend_addr, addr);
@@ -629,6 +634,12 @@ impl Ledger {
         self.forget_awaited(asked_by, awaited);
     }
 
+    fn await_at(&mut self, asked_by: IpAddr, listeners: &[ListenerId]) {
+        for &listener in listeners {
+            *self.awaited.entry((asked_by, listener)).or_default() += 1;
+        }
+    }
+
     fn forget_awaited(&mut self, asked_by: IpAddr, listeners: impl IntoIterator<Item = ListenerId>) {
         for listener in listeners {
             if let Entry::Occupied(mut count) = self.awaited.entry((asked_by, listener)) {
@@ -673,13 +684,17 @@ impl Ledger {
             .collect()
     }
 
-    /// What a reset over the query port means for one session; [`Ledger::admit_reset`] has checked
-    /// who asks.
+    /// Where a session is to go that the control side moves: by a reset over the query port, of which
+    /// [`Ledger::admit_reset`] has checked who asks, or by its own decision.
     ///
     /// # Errors
-    /// The token or the session is not (or no longer) good for it.
-    pub fn admit_migration(&self, id: SessionId, token: &Token, now: Moment) -> Result<Target, Refusal> {
+    /// The token, the seat or the session is not (or no longer) good for it.
+    pub fn admit_migration(&self, id: SessionId, by: &MovedBy, now: Moment) -> Result<Target, Refusal> {
         let session = self.sessions.get(&id).ok_or(Refusal::NoSession)?;
+        let token = match by {
+            MovedBy::Token(token) => token,
+            MovedBy::Director(seat) => return self.target(seat.backend(), session.listener),
+        };
         let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
         if grant.use_on(session.listener).is_some() {
             return Err(Refusal::UsedToken);
@@ -695,13 +710,9 @@ impl Ledger {
         self.session(id).map(locate)
     }
 
-    /// Says whether the session runs on a backend that is no longer in the inventory.
-    pub fn is_stranded(&self, id: SessionId) -> bool {
-        self.sessions.get(&id).is_some_and(|session| self.strands(session))
-    }
-
-    fn strands(&self, session: &Session) -> bool {
-        self.current(session.seat.backend()).is_none()
+    /// Says whether the session runs, and on that seat.
+    pub fn is_on(&self, id: SessionId, seat: &Arc<Seat>) -> bool {
+        self.sessions.get(&id).is_some_and(|session| Arc::ptr_eq(&session.seat, seat))
     }
 
     /// The session of that number.

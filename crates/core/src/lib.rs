@@ -26,8 +26,8 @@ pub use forward::{
 };
 pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused};
 pub use ledger::{
-    Admission, DefaultEndpoint, Issue, IssueError, Ledger, Located, Migrated, Opened, OpenedBy, Opening,
-    Presented, Resumed, Resuming, Target,
+    Admission, DefaultEndpoint, Elsewhere, Issue, IssueError, Ledger, Located, Migrated, MovedBy, Opened,
+    OpenedBy, Opening, Player, Presented, Resumed, Resuming, Target, Wanted,
 };
 pub use load::Load;
 pub use refusal::Refusal;

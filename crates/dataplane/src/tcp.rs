@@ -64,9 +64,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use udp_director_core::{
-    BackendAddr, Counters, Dropped, ListenerId, Moment, Refusal, SessionId, SharedLedger,
+    BackendAddr, Counters, Dropped, ListenerId, Moment, MovedBy, Refusal, Seat, SessionId, SharedLedger,
 };
-use udp_director_wire::Token;
 
 use crate::{Clock, Descriptors, Taken};
 use mailbox::{Beside, Letter, Switch};
@@ -169,7 +168,7 @@ impl Streams {
         sleep(SHORTAGE_REST).await;
     }
 
-    /// Migrates a session to the backend of a token; the module says what becomes of its bytes. That
+    /// Migrates a session to another backend; the module says what becomes of its bytes. That
     /// who asks may do so is checked before, by [`Ledger::admit_reset`].
     ///
     /// [`Ledger::admit_reset`]: udp_director_core::Ledger::admit_reset
@@ -178,13 +177,14 @@ impl Streams {
     /// Says why the session stays where it was: among others [`Refusal::BackendUnreachable`] when the
     /// new backend does not take the connection, [`Refusal::NoUpstream`] when descriptors are short, and [`Refusal::WorkerBusy`] while the session is
     /// leaving another backend.
-    pub async fn migrate(&self, session: SessionId, token: Token) -> Result<(), Refusal> {
-        let (addr, stays) = self.target(session, &token)?;
+    pub async fn migrate(&self, session: SessionId, by: impl Into<MovedBy>) -> Result<(), Refusal> {
+        let by = by.into();
+        let (addr, stays) = self.target(session, &by)?;
         let beside = if stays { None } else { Some(self.connect_beside(addr).await?) };
         let (reply, outcome) = oneshot::channel();
         // The mailbox itself is let go before the wait: a letter that its task has left unread is
         // dropped with the last who holds it, and tells so.
-        let letter = Letter::Switch(Box::new(Switch { beside, addr, token, reply }));
+        let letter = Letter::Switch(Box::new(Switch { beside, addr, by, reply }));
         self.sessions.mailbox(session).ok_or(Refusal::NoSession)?.post(letter)?;
         outcome.await.unwrap_or(Err(Refusal::NoSession))
     }
@@ -195,18 +195,19 @@ impl Streams {
         Ok(Beside { stream: connect::connect(addr).await?, descriptor })
     }
 
-    /// Where the token leads the session, and whether it is there already.
-    fn target(&self, session: SessionId, token: &Token) -> Result<(BackendAddr, bool), Refusal> {
+    /// Where the session is to go, and whether it is there already.
+    fn target(&self, session: SessionId, by: &MovedBy) -> Result<(BackendAddr, bool), Refusal> {
         let ledger = self.sessions.ledger.lock();
-        let target = ledger.admit_migration(session, token, self.sessions.clock.now())?;
+        let target = ledger.admit_migration(session, by, self.sessions.clock.now())?;
         Ok((target.addr, is_on(ledger.session(session), &target)))
     }
 
-    /// Ends a session whose backend is gone. One that has ended already is none of its business.
-    pub fn close(&self, session: SessionId) {
+    /// Ends a session whose backend is gone, unless it has left that seat. One that has ended already
+    /// is none of its business.
+    pub fn close(&self, session: SessionId, seat: Arc<Seat>) {
         if let Some(mailbox) = self.sessions.mailbox(session) {
             // Nothing comes before closing, so this is not refused.
-            let _ = mailbox.post(Letter::Close);
+            let _ = mailbox.post(Letter::Close(seat));
         }
     }
 

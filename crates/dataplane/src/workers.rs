@@ -10,10 +10,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use udp_director_core::{
-    Counters, Forwarder, ListenerId, Located, Message, Moment, Place, Refusal, Reply, Settings, SharedLedger,
-    WorkerId,
+    Counters, Forwarder, ListenerId, Located, Message, Moment, MovedBy, Place, Refusal, Reply, Seat,
+    Settings, SharedLedger, WorkerId,
 };
-use udp_director_wire::Token;
 
 use crate::clock::Clock;
 use crate::sys::Waker;
@@ -128,24 +127,22 @@ impl Workers {
     ///
     /// # Errors
     /// Says why the session stays where it was.
-    pub async fn migrate(&self, at: Located, token: Token) -> Result<(), Refusal> {
+    pub async fn migrate(&self, at: Located, by: impl Into<MovedBy>) -> Result<(), Refusal> {
         let (sender, outcome) = oneshot::channel();
         let reply = Reply::new(move |result| {
             // Who asked may have gone.
             let _ = sender.send(result);
         });
-        let (listener, client, session) = (at.listener, at.client, at.id);
-        self.tell(at.place, Message::Migrate { listener, client, session, token, reply })?;
+        self.tell(at.place, Message::Migrate { session: at.id, by: by.into(), reply })?;
         outcome.await.unwrap_or(Err(Refusal::WorkerBusy))
     }
 
-    /// Ends a UDP session whose backend is gone.
+    /// Ends a UDP session whose backend is gone, unless it has left that seat.
     ///
     /// # Errors
     /// The worker has too many orders; to be tried again.
-    pub fn close(&self, at: Located) -> Result<(), Refusal> {
-        let (listener, client, session) = (at.listener, at.client, at.id);
-        self.tell(at.place, Message::Close { listener, client, session })
+    pub fn close(&self, at: Located, seat: Arc<Seat>) -> Result<(), Refusal> {
+        self.tell(at.place, Message::Close { session: at.id, seat })
     }
 
     fn tell(&self, place: Place, message: Message) -> Result<(), Refusal> {

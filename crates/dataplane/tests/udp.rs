@@ -59,7 +59,7 @@ impl Rig {
         let text = format!("00000000-0000-4000-8000-{:012x}", self.tokens);
         let token = Token::from_bytes(text.as_bytes()).expect("a token");
         let seat = Seat::take(&self.backend(backend));
-        let issue = Issue { token, seat, asked_by, bound: true };
+        let issue = Issue { token, seat, asked_by, bound: true, wanted: None };
         self.ledger.lock().issue(issue, self.clock.now()).expect("room for a token");
         token
     }

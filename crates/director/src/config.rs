@@ -20,6 +20,7 @@ mod shape;
 mod tests;
 mod yaml;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -62,6 +63,8 @@ pub struct Config {
     pub magic: Magic,
     /// For how long datagrams of the old backend still reach a migrated client.
     pub migration_grace: Duration,
+    /// How many players a second the director itself moves at most.
+    pub max_migrations_per_second: u32,
     /// For how long data waits for a token that is on its way, before a default endpoint takes it.
     pub token_grace: Duration,
     /// Whether only the IP that asked may redeem a token.
@@ -76,10 +79,24 @@ pub struct Config {
     pub default_endpoint: Option<Query>,
     /// The resource mappings, ordered by resource type; at least one.
     pub mappings: Vec<Mapping>,
+    /// What becomes of players whose backend leaves, by resource type.
+    pub when_lost: BTreeMap<Arc<str>, WhenLost>,
     /// Whether answers tell the backend's address.
     pub expose_backend: bool,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// What becomes of players whose backend takes no more players. When it is gone, those who are left go
+/// elsewhere, or their sessions end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenLost {
+    /// They stay until it is gone.
+    Keep,
+    /// They go to another that is what they asked for.
+    Migrate,
+    /// Their sessions end.
+    Close,
 }
 
 /// One data port.

@@ -11,14 +11,13 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-use udp_director_core::{
-    Balancer, DefaultEndpoint, Inventory, Located, Moment, Place, Settings, SharedLedger,
-};
+use udp_director_core::{Balancer, DefaultEndpoint, Inventory, Moment, Settings, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers};
 use udp_director_inventory::{FileWatch, Targets, snapshot};
 
 use crate::config::{Config, restart_needed};
+use crate::evacuation::Evacuation;
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::rules;
@@ -77,8 +76,8 @@ pub(crate) struct Control {
     pub(crate) inventory_is_current: bool,
     /// The configuration file as it is now, where all that it lacks is a port which is taken.
     pub(crate) waiting: Option<Config>,
-    /// Sessions whose backend is gone and whose worker was too busy to be told.
-    pub(crate) closing: Vec<Located>,
+    /// Players whose backend leaves.
+    pub(crate) evacuation: Evacuation,
     /// When to look at what time brings about.
     pub(crate) ticks: Interval,
 }
@@ -129,8 +128,7 @@ impl Control {
         // The lock is let go in between, for those who wait for it.
         while self.ledger.lock().expire(now) {}
         self.ports.close_drained();
-        let closing = std::mem::take(&mut self.closing);
-        self.close(closing);
+        self.evacuation.step(now, self.config.max_migrations_per_second);
     }
 
     async fn config_changed(&mut self, text: std::io::Result<String>) {
@@ -239,7 +237,7 @@ impl Control {
         }
     }
 
-    /// Puts an inventory in force, and closes the sessions whose backend is gone.
+    /// Puts an inventory in force, and sees to the players whose backend leaves.
     fn publish(&mut self, inventory: Inventory) {
         for refused in inventory.refused().iter().take(LOGGED_REFUSALS) {
             warn!(object = %refused.object, reason = %refused.reason, "object is no backend");
@@ -247,10 +245,16 @@ impl Control {
         let (backends, refused) = (inventory.backends().len(), inventory.refused().len());
         let inventory = Arc::new(inventory);
         let default_endpoint = self.default_endpoint(&inventory);
-        let gone = self.ledger.lock().publish(inventory, default_endpoint);
+        let before = {
+            let mut ledger = self.ledger.lock();
+            let before = Arc::clone(ledger.inventory());
+            ledger.publish(Arc::clone(&inventory), default_endpoint);
+            before
+        };
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
-        info!(backends, refused, sessions_closed = gone.len(), "inventory published");
-        self.close(gone);
+        info!(backends, refused, "inventory published");
+        self.evacuation.compare(&before, &inventory, &self.config);
+        self.evacuation.step(self.clock.now(), self.config.max_migrations_per_second);
     }
 
     fn default_endpoint(&self, inventory: &Arc<Inventory>) -> Option<Arc<DefaultEndpoint>> {
@@ -259,19 +263,6 @@ impl Control {
         let known = known.filter(|balancer| *balancer.strategy() == self.config.strategy);
         let balancer = known.unwrap_or_else(|| Arc::new(Balancer::new(self.config.strategy.clone())));
         Some(Arc::new(DefaultEndpoint::new(query, balancer, Arc::clone(inventory))))
-    }
-
-    fn close(&mut self, sessions: Vec<Located>) {
-        for session in sessions {
-            match session.place {
-                Place::Stream => self.streams.close(session.id),
-                Place::Worker(_) => {
-                    if self.workers.close(session).is_err() {
-                        self.closing.push(session);
-                    }
-                }
-            }
-        }
     }
 }
 

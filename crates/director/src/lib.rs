@@ -5,6 +5,7 @@ mod admin;
 pub mod config;
 mod control;
 pub mod demo;
+mod evacuation;
 mod metrics;
 mod ports;
 pub mod process;

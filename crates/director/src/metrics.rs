@@ -231,6 +231,7 @@ fn name(event: Event) -> &'static str {
         Event::OpenedByDefault => "opened_by_default",
         Event::MigratedByClient => "migrated_by_client",
         Event::MigratedByReset => "migrated_by_reset",
+        Event::MigratedByDirector => "migrated_by_director",
         Event::Resumed => "resumed",
         Event::Repeated => "repeated",
         Event::EndedIdle => "ended_idle",

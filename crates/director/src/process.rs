@@ -20,6 +20,7 @@ use udp_director_inventory::{FileWatch, read_objects};
 use crate::admin::{Admin, Heartbeat, Readiness};
 use crate::config::{Config, InventorySource};
 use crate::control::{Control, ControlStatus, Files, ticks};
+use crate::evacuation::{Evacuation, Movers};
 use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
@@ -192,7 +193,11 @@ impl Parts {
             status: Arc::clone(&status),
             inventory_is_current: true,
             waiting: None,
-            closing: Vec::new(),
+            evacuation: Evacuation::new(Movers {
+                ledger: Arc::clone(&self.ledger),
+                workers: Arc::clone(&self.workers),
+                streams: Arc::clone(&self.streams),
+            }),
             ticks: ticks(),
         };
         let query_counters = Arc::new(QueryCounters::new());

@@ -15,6 +15,7 @@ mod failure;
 mod frame;
 mod gate;
 mod reset;
+mod wants;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use connection::Connection;
 use failure::Failure;
 use gate::Gate;
 use reset::Resets;
+use wants::Wants;
 
 pub use catalog::{Catalog, NotListed, ResourceType};
 pub use connection::Deadlines;
@@ -90,6 +92,7 @@ impl QueryServer {
             resets,
             counters: Arc::clone(&parts.counters),
             dice: Dice::default(),
+            wants: Wants::default(),
         };
         QueryServer {
             responder: Arc::new(responder),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use udp_director_core::{
     Arrival, BackendAddr, Balancer, ClientAddr, Context, Counters, DefaultEndpoint, Effect, Forwarder,
-    Holdings, Inventory, Issue, ListenerId, Located, Message, Moment, Place, Query, Reply, Seat, SessionId,
-    Settings, SharedLedger, Strategy, UpstreamIndex, Verdict, WorkerId,
+    Holdings, Inventory, Issue, ListenerId, Located, Message, Moment, Place, Player, Query, Reply, Seat,
+    SessionId, Settings, SharedLedger, Strategy, UpstreamIndex, Verdict, WorkerId,
 };
 use udp_director_wire::{self as wire, Magic, Token};
 
@@ -115,7 +115,7 @@ impl Director {
         let count = inventory.backends().len();
         let Some(backend) = inventory.backends().get(usize::from(backend) % count.max(1)) else { return };
         let token = cast::token(self.tokens.len());
-        let issue = Issue { token, seat: Seat::take(backend), asked_by, bound };
+        let issue = Issue { token, seat: Seat::take(backend), asked_by, bound, wanted: None };
         if self.tokens.len() < 16 && ledger.issue(issue, self.now).is_ok() {
             self.tokens.push(token);
         }
@@ -138,9 +138,15 @@ impl Director {
     pub(super) fn publish(&mut self, choice: u8) {
         let inventory = Arc::new(self.ledger.lock().inventory().next(cast::backends(choice), Vec::new()));
         let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(Arc::clone(&inventory)));
-        let gone = self.ledger.lock().publish(inventory, endpoint);
-        for Located { id: session, listener, client, place } in gone {
-            self.tell(place, Message::Close { listener, client, session });
+        self.ledger.lock().publish(inventory, endpoint);
+        let ledger = self.ledger.lock();
+        let stranded = ledger.players_on(|backend| ledger.is_gone(backend));
+        let stranded: Vec<_> = stranded.into_iter().filter_map(|id| ledger.player_of(id)).collect();
+        drop(ledger);
+        for Player { seat, sessions } in stranded {
+            for at in sessions {
+                self.tell(at.place, Message::Close { session: at.id, seat: Arc::clone(&seat) });
+            }
         }
     }
 
@@ -164,9 +170,9 @@ impl Director {
         let asked_by = IpAddr::from([192, 0, 2, 1 + asker % 2]);
         let Some(session) = session else { return };
         let running = self.ledger.lock().admit_reset(&session, &token, asked_by, self.now);
-        for Located { id: session, listener, client, place } in running.unwrap_or_default() {
+        for Located { id: session, place, .. } in running.unwrap_or_default() {
             let reply = Reply::new(|_| {});
-            self.tell(place, Message::Migrate { listener, client, session, token, reply });
+            self.tell(place, Message::Migrate { session, by: token.into(), reply });
         }
     }
 

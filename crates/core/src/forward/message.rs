@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use udp_director_wire::Token;
-
 use super::Return;
 use crate::addr::{BackendAddr, ClientAddr};
+use crate::ledger::MovedBy;
 use crate::refusal::Refusal;
+use crate::seat::Seat;
 use crate::session::{Generation, SessionId, Upstream, UpstreamIndex, WorkerId};
 use crate::settings::{ListenerId, Settings};
 
@@ -68,26 +68,20 @@ pub enum Message {
     Retire(Retire),
     /// Migrate a session, and say what came of it. Follows a client that has gone elsewhere meanwhile.
     Migrate {
-        /// Its listener.
-        listener: ListenerId,
-        /// Where its client was last seen.
-        client: ClientAddr,
         /// The session.
         session: SessionId,
-        /// The token to move to.
-        token: Token,
+        /// What lets it, and where to.
+        by: MovedBy,
         /// Told the outcome.
         reply: Reply,
     },
     /// End a session whose backend is gone. Follows a client that has gone elsewhere meanwhile, and
-    /// does nothing to a session that has moved to another backend.
+    /// does nothing to a session that has moved to another seat.
     Close {
-        /// Its listener.
-        listener: ListenerId,
-        /// Where its client was last seen.
-        client: ClientAddr,
         /// The session.
         session: SessionId,
+        /// The seat that it is on.
+        seat: Arc<Seat>,
     },
 }
 

@@ -5,8 +5,6 @@
 
 use std::sync::{Arc, MutexGuard};
 
-use udp_director_wire::Token;
-
 use super::clients::{ClientHalf, ClientKey};
 use super::deadlines::Timer;
 use super::message::{Effect, Message, Redirect, Reply, Retire};
@@ -14,8 +12,9 @@ use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
 use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
 use crate::addr::BackendAddr;
 use crate::counters::Event;
-use crate::ledger::{Ledger, OpenedBy, Opening, Resumed, Resuming};
+use crate::ledger::{Ledger, MovedBy, OpenedBy, Opening, Resumed, Resuming};
 use crate::refusal::Refusal;
+use crate::seat::Seat;
 use crate::session::{Generation, Place, SessionId, Upstream, WorkerId};
 use crate::settings::ListenerId;
 use crate::time::Moment;
@@ -31,7 +30,7 @@ pub(super) struct Locked<'s, 'o> {
 #[derive(Debug)]
 pub(super) struct Move {
     pub(super) session: SessionId,
-    pub(super) token: Token,
+    pub(super) by: MovedBy,
     pub(super) addr: BackendAddr,
 }
 
@@ -106,15 +105,16 @@ impl Forwarder {
 /// Migrate.
 impl Forwarder {
     /// Migrates a session for the control side, wherever its client is by now.
-    pub(super) fn reset(&mut self, session: SessionId, token: Token, reply: Reply, cx: &mut Context<'_>) {
+    pub(super) fn reset(&mut self, session: SessionId, by: MovedBy, reply: Reply, cx: &mut Context<'_>) {
         let mut locked = cx.lock();
         let Some(at) = locked.ledger.located(session) else { return reply.send(Err(Refusal::NoSession)) };
-        let (listener, client) = (at.listener, at.client);
         match at.place {
             Place::Worker(worker) if worker != self.worker => {
-                self.tell(worker, Message::Migrate { listener, client, session, token, reply });
+                self.tell(worker, Message::Migrate { session, by, reply });
             }
-            _ => reply.send(self.reset_here(ClientKey::new(listener, client), session, token, &mut locked)),
+            _ => {
+                reply.send(self.reset_here(ClientKey::new(at.listener, at.client), session, by, &mut locked));
+            }
         }
     }
 
@@ -122,12 +122,13 @@ impl Forwarder {
         &mut self,
         key: ClientKey,
         session: SessionId,
-        token: Token,
+        by: MovedBy,
         locked: &mut Locked<'_, '_>,
     ) -> Result<(), Refusal> {
-        let target = locked.ledger.admit_migration(session, &token, locked.now)?;
-        self.migrate(key, &Move { session, token, addr: target.addr }, locked)?;
-        self.counters.happened(Event::MigratedByReset);
+        let target = locked.ledger.admit_migration(session, &by, locked.now)?;
+        let event = by.event();
+        self.migrate(key, &Move { session, by, addr: target.addr }, locked)?;
+        self.counters.happened(event);
         Ok(())
     }
 
@@ -142,7 +143,7 @@ impl Forwarder {
             return Err(Refusal::NoSession);
         };
         if half.backend == to.addr {
-            let migrated = locked.ledger.migrate(to.session, to.token, to.addr, None);
+            let migrated = locked.ledger.migrate(to.session, &to.by, to.addr, None);
             self.renew(key, migrated.generation);
             return Ok(());
         }
@@ -150,7 +151,7 @@ impl Forwarder {
             Some(upstream) => upstream,
             None => self.acquire(to.addr, locked.open)?,
         };
-        let migrated = locked.ledger.migrate(to.session, to.token, to.addr, Some(upstream.clone()));
+        let migrated = locked.ledger.migrate(to.session, &to.by, to.addr, Some(upstream.clone()));
         self.switch(key, to.addr, upstream, migrated.generation);
         self.retire(to.session, migrated.left, Some(locked.now + self.settings.migration_grace), locked.now);
         Ok(())
@@ -299,18 +300,17 @@ impl Forwarder {
 impl Forwarder {
     /// Ends a session whose backend is gone, wherever its client is by now; unless it has moved to
     /// another backend since.
-    pub(super) fn close(&mut self, session: SessionId, cx: &mut Context<'_>) {
+    pub(super) fn close(&mut self, session: SessionId, seat: Arc<Seat>, cx: &mut Context<'_>) {
         let mut locked = cx.lock();
-        let Some(at) = locked.ledger.located(session).filter(|_| locked.ledger.is_stranded(session)) else {
+        let Some(at) = locked.ledger.located(session).filter(|_| locked.ledger.is_on(session, &seat)) else {
             return;
         };
-        let (listener, client) = (at.listener, at.client);
         match at.place {
             Place::Worker(worker) if worker != self.worker => {
-                self.tell(worker, Message::Close { listener, client, session });
+                self.tell(worker, Message::Close { session, seat });
             }
             _ => {
-                let key = ClientKey::new(listener, client);
+                let key = ClientKey::new(at.listener, at.client);
                 self.end_session(key, session, Event::EndedBackendGone, &mut locked);
             }
         }

@@ -115,6 +115,7 @@ impl Forwarder {
         let now = cx.now;
         let mut locked = cx.lock();
         let own = presented.own.filter(|id| locked.ledger.is_at(*id, presented.client));
+        locked.ledger.reseat_waiting(&presented.token, presented.listener, self.random);
         match locked.ledger.admit(&Presented { own, ..*presented }, now)? {
             Admission::Repeat => {
                 self.counters.happened(Event::Repeated);
@@ -126,7 +127,7 @@ impl Forwarder {
             }
             Admission::Migrate(session, target) => {
                 let key = ClientKey::new(arrival.listener, arrival.client);
-                let to = Move { session, token: presented.token, addr: target.addr };
+                let to = Move { session, by: presented.token.into(), addr: target.addr };
                 self.migrate(key, &to, &mut locked)?;
                 self.counters.happened(Event::MigratedByClient);
             }

@@ -91,6 +91,12 @@ impl Query {
         self.sticky_key.as_deref()
     }
 
+    /// The same without a sticky key.
+    #[must_use]
+    pub fn for_anyone(self) -> Query {
+        Query { sticky_key: None, ..self }
+    }
+
     /// Whether any backend of the type and namespace that has the exact labels will do.
     pub(super) fn asks_for_exact_labels_alone(&self) -> bool {
         self.labels.is_exact() && self.annotations.is_empty() && self.status.is_none()

@@ -42,7 +42,12 @@ pub(super) async fn admit(
 async fn bind(sessions: &Arc<Sessions>, origin: &Origin, token: Token) -> Result<Begun, Refusal> {
     let presented =
         Presented { token, listener: origin.listener, client: origin.client, own: None, control: false };
-    let addr = bindable(&sessions.ledger.lock(), &presented, sessions.clock.now())?;
+    let random = sessions.random();
+    let addr = {
+        let mut ledger = sessions.ledger.lock();
+        ledger.reseat_waiting(&token, origin.listener, random);
+        bindable(&ledger, &presented, sessions.clock.now())?
+    };
     let backend = connect(addr).await?;
 
     let mut ledger = sessions.ledger.lock();

@@ -1,13 +1,12 @@
 //! The way to the task of one session: a mailbox with room for one letter.
 
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use udp_director_core::{BackendAddr, Refusal};
-use udp_director_wire::Token;
+use udp_director_core::{BackendAddr, MovedBy, Refusal, Seat};
 
 use crate::Taken;
 
@@ -16,8 +15,8 @@ use crate::Taken;
 pub(super) enum Letter {
     /// Migrate to a backend that is connected to already.
     Switch(Box<Switch>),
-    /// End: the backend is gone.
-    Close,
+    /// End, unless the session has left that seat: its backend is gone.
+    Close(Arc<Seat>),
     /// Look at the settings again.
     Reconsider,
 }
@@ -30,7 +29,7 @@ pub(super) struct Switch {
     /// Where that is.
     pub(super) addr: BackendAddr,
     /// What allows it.
-    pub(super) token: Token,
+    pub(super) by: MovedBy,
     /// Who waits for the outcome.
     pub(super) reply: oneshot::Sender<Result<(), Refusal>>,
 }
@@ -64,7 +63,7 @@ impl Mailbox {
     pub(super) fn post(&self, letter: Letter) -> Result<(), Refusal> {
         let mut post = self.lock();
         match (&post.letter, &letter) {
-            (None | Some(Letter::Reconsider), _) | (Some(_), Letter::Close) => post.letter = Some(letter),
+            (None | Some(Letter::Reconsider), _) | (Some(_), Letter::Close(_)) => post.letter = Some(letter),
             (Some(_), Letter::Switch(_) | Letter::Reconsider) => return Err(Refusal::WorkerBusy),
         }
         let reader = post.reader.take();

@@ -54,7 +54,12 @@ impl Pump {
                 biased;
                 letter = mailbox.next() => match letter {
                     Letter::Switch(switch) => self.switch(*switch),
-                    Letter::Close => return Event::EndedBackendGone,
+                    Letter::Close(seat) => {
+                        let ledger = self.lease.sessions.ledger.lock();
+                        if ledger.is_on(self.lease.id, &seat) {
+                            return Event::EndedBackendGone;
+                        }
+                    }
                     Letter::Reconsider => {}
                 },
                 () = poll_fn(|cx| self.lanes.poll(cx)) => return Event::EndedClosed,
@@ -91,15 +96,15 @@ impl Pump {
         }
         let (sessions, id) = (&self.lease.sessions, self.lease.id);
         let mut ledger = sessions.ledger.lock();
-        let target = ledger.admit_migration(id, &switch.token, sessions.clock.now())?;
+        let target = ledger.admit_migration(id, &switch.by, sessions.clock.now())?;
         if target.addr != switch.addr {
             return Err(Refusal::BackendGone);
         }
         if switch.beside.is_none() && !is_on(ledger.session(id), &target) {
             return Err(Refusal::WorkerBusy);
         }
-        ledger.migrate(id, switch.token, target.addr, None);
-        sessions.counters.happened(Event::MigratedByReset);
+        ledger.migrate(id, &switch.by, target.addr, None);
+        sessions.counters.happened(switch.by.event());
         let settings = ledger.settings();
         Ok(Terms { header: self.origin.header(settings), grace: settings.migration_grace })
     }

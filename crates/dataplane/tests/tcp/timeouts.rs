@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
-use udp_director_core::{Event, Inventory, Settings};
+use udp_director_core::{Event, Inventory, Seat, Settings};
 
 use crate::world::*;
 
@@ -77,11 +78,15 @@ async fn session_is_closed_when_its_backend_is_gone() {
     let (backend, addr) = backend().await;
     let world = World::start(&[addr]).await;
     let (mut client, mut server, id) = world.enter(0, &backend).await;
-    let gone = world.ledger.lock().publish(Inventory::default().into(), None);
-    assert_eq!(gone.iter().map(|at| at.id).collect::<Vec<_>>(), [id]);
-    world.streams.close(id);
+    let seat = Arc::clone(&world.ledger.lock().session(id).expect("it runs").seat);
+    let another = Arc::new(Seat::take(seat.backend()));
+    world.ledger.lock().publish(Inventory::default().into(), None);
+    world.streams.close(id, another);
+    client.write_all(b"a").await.expect("it still runs");
+    assert_eq!(server.read_u8().await.expect("it still runs"), b'a');
+    world.streams.close(id, Arc::clone(&seat));
     assert_eq!(read_all(&mut client).await, b"");
     assert_eq!(read_all(&mut server).await, b"");
     world.until(|world| world.events(Event::EndedBackendGone) == 1).await;
-    world.streams.close(id);
+    world.streams.close(id, seat);
 }

@@ -84,7 +84,7 @@ impl World {
     pub(crate) fn token_for(&self, backend: usize, asked_by: IpAddr) -> Token {
         let token = self.unknown_token();
         let seat = Seat::take(&self.backend(backend));
-        let issue = Issue { token, seat, asked_by, bound: true };
+        let issue = Issue { token, seat, asked_by, bound: true, wanted: None };
         self.ledger.lock().issue(issue, self.clock.now()).expect("room for a token");
         token
     }

@@ -52,6 +52,9 @@ pub(super) struct Document {
     /// For how many milliseconds after a migration datagrams of the old backend still reach the client.
     #[schemars(range(max = 60_000))]
     pub migration_grace_ms: u32,
+    /// How many players a second the director itself moves at most, where their servers leave.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_migrations_per_second: u32,
     /// For how many milliseconds data of an unknown client is held back, where a default endpoint would
     /// take it, while a token that was given to its IP waits to be redeemed: the token datagram may be
     /// late.
@@ -281,6 +284,11 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub address_type: Option<String>,
+    /// Whether the addresses that objects name are taken as they are. Else, in a cluster, an address must
+    /// be that of a Pod or a Node which the API server knows: who may write an object's status may be
+    /// anybody.
+    #[serde(default)]
+    pub trust_addresses: bool,
     /// The port of that name serves the first data port of each protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
@@ -303,10 +311,28 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub service_target_port_name: Option<String>,
+    /// What becomes of players whose server leaves. `keep`: they stay until its object is gone or its
+    /// time to terminate is over. `migrate`: they go elsewhere as soon as it takes no more players, or
+    /// has no longer the labels that they asked for. `close`: their sessions end as soon as it takes no
+    /// more players. When the object is gone, those who are left go to another server that matches what
+    /// they asked for; where none does, or another object has taken its name or address, their sessions
+    /// end.
+    #[serde(default)]
+    pub when_lost: WhenLost,
     /// Conditions on the object, all of which must hold before it takes players.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ready_when: Vec<StatusQuery>,
+}
+
+/// What becomes of players whose server leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WhenLost {
+    #[default]
+    Keep,
+    Migrate,
+    Close,
 }
 
 /// The backend's port for one data port.
@@ -363,6 +389,7 @@ impl Default for Document {
             session_timeout_seconds: 300,
             control_packet_magic_bytes: "FFFFFFFF5245534554".to_owned(),
             migration_grace_ms: 250,
+            max_migrations_per_second: 500,
             token_grace_ms: 500,
             tokens: Tokens::default(),
             inventory: None,

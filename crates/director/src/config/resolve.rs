@@ -4,16 +4,18 @@ mod endpoint;
 mod listeners;
 mod mapping;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use udp_director_core::Strategy;
 
-use super::document::{self, Document, Inventory, LoadBalancing};
+use super::document::{self, Document, Inventory, LoadBalancing, ResourceMapping};
 use super::problem::Problem;
 use super::shape::Places;
-use super::{Config, InventorySource, Limits, Workers};
+use super::{Config, InventorySource, Limits, WhenLost, Workers};
 
 /// Checks what the shape cannot say, and gives the configuration with all defaults filled in.
 ///
@@ -39,6 +41,7 @@ impl Resolver<'_> {
         let data_ports = self.data_ports(&document);
         let default_endpoint =
             self.default_endpoint(document.default_endpoint, &document.resource_query_mapping);
+        let when_lost = when_lost(&document.resource_query_mapping);
         let mappings = self.mappings(document.resource_query_mapping, &data_ports);
         let inventory = self.inventory(document.inventory, directory);
         let strategy = self.strategy(document.load_balancing);
@@ -54,6 +57,7 @@ impl Resolver<'_> {
             session_timeout: Duration::from_secs(document.session_timeout_seconds.into()),
             magic: magic?,
             migration_grace: Duration::from_millis(document.migration_grace_ms.into()),
+            max_migrations_per_second: document.max_migrations_per_second,
             token_grace: Duration::from_millis(document.token_grace_ms.into()),
             bind_client_ip: document.tokens.bind_client_ip,
             inventory: inventory?,
@@ -61,6 +65,7 @@ impl Resolver<'_> {
             strategy: strategy?,
             default_endpoint,
             mappings,
+            when_lost,
             expose_backend: document.expose_backend,
             limits: limits(&document.limits),
         })
@@ -119,6 +124,15 @@ impl Resolver<'_> {
         let place = self.places.of(key);
         self.problems.push(Problem { place, key: key.to_owned(), text: text.to_owned() });
     }
+}
+
+fn when_lost(mappings: &BTreeMap<String, ResourceMapping>) -> BTreeMap<Arc<str>, WhenLost> {
+    let policy = |written| match written {
+        document::WhenLost::Keep => WhenLost::Keep,
+        document::WhenLost::Migrate => WhenLost::Migrate,
+        document::WhenLost::Close => WhenLost::Close,
+    };
+    mappings.iter().map(|(name, mapping)| (name.as_str().into(), policy(mapping.when_lost))).collect()
 }
 
 fn workers(written: document::Workers) -> Workers {

@@ -19,6 +19,7 @@ use super::catalog::Catalog;
 use super::counters::QueryCounters;
 use super::failure::Failure;
 use super::reset::Resets;
+use super::wants::Wants;
 
 /// Answers documents: queries from memory alone, resets with the data plane's help.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub(super) struct Responder {
     pub(super) resets: Resets,
     pub(super) counters: Arc<QueryCounters>,
     pub(super) dice: Dice,
+    pub(super) wants: Wants,
 }
 
 /// Random numbers for the strategies: good enough to spread players, not to keep secrets.
@@ -54,13 +56,15 @@ impl Responder {
         let catalog = Arc::clone(&self.catalog.borrow());
         let listed = catalog.admit(&mut query)?;
         check_client_ip(&query, peer)?;
-        let query = Query::compile(&query)?;
+        let written = query;
+        let query = Query::compile(&written)?;
         let (settings, inventory) = self.present();
         let candidates = inventory.matching(&query);
         let seat = self.pick(candidates, &query, &listed.balancer, &settings).ok_or(Failure::NoMatch)?;
         let backend = Arc::clone(seat.backend());
         let token = fresh_token();
-        let issue = Issue { token, seat, asked_by: peer, bound: catalog.bind_client_ip };
+        let wanted = Some(self.wants.of(&written, &query, &listed.balancer));
+        let issue = Issue { token, seat, asked_by: peer, bound: catalog.bind_client_ip, wanted };
         self.ledger.lock().issue(issue, self.clock.now())?;
         Ok(Answer {
             token,

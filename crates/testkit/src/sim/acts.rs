@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use udp_director_core::{
-    Arrival, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Inventory, Issue, IssueError,
-    ListenerId, Located, Message, Place, Query, Refusal, Reply, Seat, Settings, Strategy, WorkerId,
+    Arrival, Backend, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Elsewhere, Inventory,
+    Issue, IssueError, Ledger, ListenerId, Located, Message, MovedBy, Place, Player as Leaver, Query,
+    Refusal, Reply, Seat, Settings, Strategy, Wanted, WorkerId,
 };
 use udp_director_wire::{self as wire, ControlPacket, Token};
 
@@ -80,12 +81,50 @@ impl World {
     /// # Errors
     /// When as many tokens wait as may.
     pub fn ask(&mut self, ip: IpAddr, backend: &str, bound: bool) -> Result<Token, IssueError> {
+        let token = self.next_token();
+        let seat = Seat::take(&self.backend(backend));
+        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound, wanted: None }, self.now)?;
+        Ok(token)
+    }
+
+    fn leavers(&self, on: impl Fn(&Ledger, &Backend) -> bool) -> Vec<Leaver> {
+        let ledger = self.ledger.lock();
+        let players = ledger.players_on(|backend| on(&ledger, backend));
+        players.into_iter().filter_map(|id| ledger.player_of(id)).collect()
+    }
+
+    fn next_token(&mut self) -> Token {
         self.tokens += 1;
         let text = format!("{:08x}-0000-4000-8000-{:012x}", mix(self.tokens) as u32, self.tokens);
-        let token = Token::from_bytes(text.as_bytes()).expect("a UUID is a token");
+        Token::from_bytes(text.as_bytes()).expect("a UUID is a token")
+    }
+
+    /// Gives out a token that any backend of the same type will do for.
+    ///
+    /// # Errors
+    /// When as many tokens wait as may.
+    pub fn ask_for_any(&mut self, ip: IpAddr, backend: &str) -> Result<Token, IssueError> {
+        let token = self.next_token();
         let seat = Seat::take(&self.backend(backend));
-        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound }, self.now)?;
+        let query = any(&seat.backend().spec.resource_type);
+        let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default() }));
+        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound: true, wanted }, self.now)?;
         Ok(token)
+    }
+
+    /// Moves every player who wants another backend than the one he is on now.
+    pub fn evacuate(&mut self) {
+        for player in self.leavers(|_, _| true) {
+            let Elsewhere::There(seat) = self.ledger.lock().elsewhere(&player, 0) else { continue };
+            let seat = Arc::new(seat);
+            for at in player.sessions {
+                let resets = Arc::clone(&self.resets);
+                let reply =
+                    Reply::new(move |outcome| resets.lock().expect("no test panics in it").push(outcome));
+                let by = MovedBy::Director(Arc::clone(&seat));
+                self.order(at.place, Message::Migrate { session: at.id, by, reply });
+            }
+        }
     }
 
     /// Asks over the query port to move the sessions of one token to the backend of another.
@@ -94,10 +133,10 @@ impl World {
     /// When the ledger refuses the reset as a whole.
     pub fn reset(&mut self, session: Token, token: Token, asked_by: IpAddr) -> Result<usize, Refusal> {
         let sessions = self.ledger.lock().admit_reset(&session, &token, asked_by, self.now)?;
-        for &Located { id, listener, client, place } in &sessions {
+        for &Located { id, place, .. } in &sessions {
             let resets = Arc::clone(&self.resets);
             let reply = Reply::new(move |outcome| resets.lock().expect("no test panics in it").push(outcome));
-            self.order(place, Message::Migrate { listener, client, session: id, token, reply });
+            self.order(place, Message::Migrate { session: id, by: token.into(), reply });
         }
         Ok(sessions.len())
     }
@@ -115,9 +154,11 @@ impl World {
             .settings
             .has_default_endpoint
             .then(|| Arc::new(default_endpoint(Arc::clone(&inventory))));
-        let gone = self.ledger.lock().publish(inventory, default_endpoint);
-        for Located { id: session, listener, client, place } in gone {
-            self.order(place, Message::Close { listener, client, session });
+        self.ledger.lock().publish(inventory, default_endpoint);
+        for player in self.leavers(Ledger::is_gone) {
+            for at in player.sessions {
+                self.order(at.place, Message::Close { session: at.id, seat: Arc::clone(&player.seat) });
+            }
         }
     }
 
@@ -147,7 +188,10 @@ impl World {
 }
 
 fn default_endpoint(inventory: Arc<Inventory>) -> DefaultEndpoint {
-    let query = wire::Query { resource_type: "lobby".to_owned(), ..wire::Query::default() };
-    let query = Query::compile(&query).expect("a query for a type alone compiles");
-    DefaultEndpoint::new(query, Arc::new(Balancer::new(Strategy::LeastSessions)), inventory)
+    DefaultEndpoint::new(any("lobby"), Arc::new(Balancer::new(Strategy::LeastSessions)), inventory)
+}
+
+fn any(resource_type: &str) -> Query {
+    let query = wire::Query { resource_type: resource_type.to_owned(), ..wire::Query::default() };
+    Query::compile(&query).expect("a query for a type alone compiles")
 }

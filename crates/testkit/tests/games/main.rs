@@ -3,6 +3,7 @@
 mod bounds;
 mod default_endpoint;
 mod endings;
+mod leaving;
 mod migration;
 mod resume;
 mod tokens;

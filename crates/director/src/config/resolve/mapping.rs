@@ -35,6 +35,7 @@ impl Resolver<'_> {
             namespaces: written.namespaces,
             address_path: written.address_path,
             address_type: written.address_type,
+            trust_addresses: written.trust_addresses,
             ports: ports?,
             service,
             ready_when,
