@@ -51,7 +51,12 @@ impl AddressRule {
     }
 
     fn is_wanted(&self, entry: &Value) -> bool {
-        self.wanted_type.as_ref().is_none_or(|wanted| text(&entry["type"]) == wanted)
+        let Some(wanted) = &self.wanted_type else { return true };
+        match (entry.get("type"), wanted.as_str()) {
+            (None, "IPv4") => parse(of_entry(entry)).is_some_and(|address| address.is_ipv4()),
+            (None, "IPv6") => parse(of_entry(entry)).is_some_and(|address| address.is_ipv6()),
+            _ => text(&entry["type"]) == wanted,
+        }
     }
 }
 

@@ -1,17 +1,14 @@
-//! Objects to backends, by resource mapping.
+//! Objects to backends, by resource mapping: the static file's way, all at once.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 
 use serde_json::Value;
-use udp_director_core::{BackendId, BackendSpec, Ports, Refused};
+use udp_director_core::{BackendSpec, Refused};
 
-use crate::address::address;
-use crate::mapping::{Mapping, MappingError};
+use crate::mapping::Mapping;
 use crate::object::Object;
-use crate::ready::accepts;
+use crate::reader::Reader;
 use crate::reason::Reason;
-use crate::rules::Rules;
 use crate::service::Services;
 use crate::targets::Targets;
 
@@ -19,77 +16,71 @@ use crate::targets::Targets;
 ///
 /// One object can serve several mappings. It is then a backend of each, with an id and seats of each:
 /// an id is the resource type and the object's UID, since the ports of one mapping are not another's.
+/// Who writes the file vouches for its addresses: they are not looked for among Pods and Nodes.
 pub fn backends(
     objects: &[Value],
     mappings: &[Mapping],
     targets: &Targets,
 ) -> (Vec<BackendSpec>, Vec<Refused>) {
     let objects: Vec<Object<'_>> = objects.iter().map(Object::new).collect();
+    let services = services(&objects, mappings);
     let mut specs = Vec::new();
     let mut refused = Vec::new();
     for mapping in mappings {
-        let mut reader = Reader::new(mapping, targets, &objects);
+        let mut file = FileReader::new(mapping, targets, &services);
         for object in objects.iter().copied().filter(|object| mapping.claims(*object)) {
-            match reader.read(object) {
+            match file.read(object) {
                 Ok(spec) => specs.push(spec),
-                Err(reason) => {
-                    let reason = format!("{}: {reason}", mapping.resource_type);
-                    refused.push(Refused { object: object.to_ref(), reason });
-                }
+                Err(reason) => refused.push(file.reader.refused(object.to_ref(), &reason)),
             }
         }
     }
     (specs, refused)
 }
 
-struct Reader<'a> {
-    mapping: &'a Mapping,
+/// The Services and EndpointSlices among the objects, which rank as they stand.
+fn services(objects: &[Object<'_>], mappings: &[Mapping]) -> Services {
+    let sources = mappings.iter().filter_map(|mapping| mapping.service.as_ref());
+    let mut services = Services::new(sources.map(|source| source.selector_label.clone()));
+    for (position, &object) in objects.iter().enumerate() {
+        let rank = (object.namespace.to_owned(), format!("{position:010}"));
+        match (object.api_version, object.kind) {
+            ("v1", "Service") => services.set_service(rank, object),
+            ("discovery.k8s.io/v1", "EndpointSlice") => services.set_slice(rank, object),
+            _ => false,
+        };
+    }
+    services
+}
+
+/// One mapping at work on a file's objects.
+struct FileReader<'a> {
+    reader: Reader,
     targets: &'a Targets,
-    rules: Result<Rules, MappingError>,
-    services: Option<Services<'a>>,
+    services: &'a Services,
     /// Kind, namespace and name of what was read before.
     seen: HashSet<(&'a str, &'a str, &'a str)>,
     seen_uids: HashSet<String>,
 }
 
-/// Where an object leads.
-struct Place {
-    address: IpAddr,
-    ports: Ports,
-    ready: bool,
-}
-
-impl<'a> Reader<'a> {
-    fn new(mapping: &'a Mapping, targets: &'a Targets, objects: &[Object<'a>]) -> Reader<'a> {
-        Reader {
-            mapping,
-            targets,
-            rules: Rules::new(mapping),
-            services: mapping.service.as_ref().map(|source| Services::new(source, objects)),
-            seen: HashSet::new(),
-            seen_uids: HashSet::new(),
-        }
+impl<'a> FileReader<'a> {
+    fn new(mapping: &Mapping, targets: &'a Targets, services: &'a Services) -> FileReader<'a> {
+        let reader = Reader::new(mapping);
+        FileReader { reader, targets, services, seen: HashSet::new(), seen_uids: HashSet::new() }
     }
 
     fn read(&mut self, object: Object<'a>) -> Result<BackendSpec, Reason> {
         object.check_names()?;
         self.check_new(object)?;
-        let rules = self.rules.as_ref().map_err(Clone::clone)?;
-        let place = self.place(object, rules)?;
-        self.targets.check(place.address)?;
-        let (labels, annotations) = (object.labels()?, object.annotations()?);
-        Ok(BackendSpec {
-            id: BackendId::new(&format!("{}/{}", self.mapping.resource_type, object.uid())),
-            resource_type: self.mapping.resource_type.clone(),
-            namespace: object.namespace.to_owned(),
-            name: object.name.to_owned(),
-            address: place.address,
-            ports: place.ports,
-            view: object.view(&labels, &annotations),
-            labels,
-            annotations,
-            accepting: place.ready && accepts(object, &rules.ready),
-        })
+        let spec = match &self.reader.mapping().service {
+            None => self.reader.read(object)?,
+            Some(source) => {
+                let place = self.services.resolve(source, object.namespace, object.name)?;
+                self.reader.read_at(object, place)?
+            }
+        };
+        self.targets.check(spec.address)?;
+        Ok(spec)
     }
 
     fn check_new(&mut self, object: Object<'a>) -> Result<(), Reason> {
@@ -100,16 +91,6 @@ impl<'a> Reader<'a> {
             return Err(Reason::DuplicateUid);
         }
         Ok(())
-    }
-
-    fn place(&self, object: Object<'_>, rules: &Rules) -> Result<Place, Reason> {
-        if let Some(services) = &self.services {
-            let endpoint = services.resolve(object)?;
-            let ports = Ports::One(endpoint.port);
-            return Ok(Place { address: endpoint.address, ports, ready: endpoint.ready });
-        }
-        let address = address(object, &rules.addresses)?;
-        Ok(Place { address, ports: rules.ports.find(object, address)?, ready: true })
     }
 }
 

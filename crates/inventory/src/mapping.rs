@@ -23,8 +23,8 @@ pub struct Mapping {
     /// enough for Pods (`status.podIP`) and GameServers (`status.addresses` of type `PodIP`, else
     /// `status.address`).
     pub address_path: Option<String>,
-    /// Which entry of a list of `{type, address}` is the address, such as `PodIP`; `None` means the
-    /// first.
+    /// Which entry of a list is the address: by its `type`, such as `PodIP`, or, where entries have
+    /// none, the first of the family `IPv4` or `IPv6`; `None` means the first.
     pub address_type: Option<String>,
     /// Where the ports stand.
     pub ports: PortsSource,
@@ -33,6 +33,9 @@ pub struct Mapping {
     pub service: Option<ServiceSource>,
     /// All of these must hold before the backend takes players.
     pub ready_when: Vec<Condition>,
+    /// Whether a cluster's objects may name any address that [`Targets`](crate::Targets) allows, also
+    /// one of which the API knows no Pod and no Node. A file's always may.
+    pub trust_addresses: bool,
 }
 
 /// The ports of a mapping.

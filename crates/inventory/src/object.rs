@@ -77,11 +77,17 @@ impl<'a> Object<'a> {
         texts(&self.value["metadata"]["labels"], "metadata.labels")
     }
 
-    /// All annotations but the one that holds the object's whole `spec`, environment variables
-    /// included.
+    /// All annotations but those longer than 4 KiB, which nobody selects by, and the one that holds the
+    /// object's whole `spec`, environment variables included.
     pub(crate) fn annotations(self) -> Result<BTreeMap<String, String>, Reason> {
-        let mut annotations = texts(&self.value["metadata"]["annotations"], "metadata.annotations")?;
-        annotations.remove(LAST_APPLIED);
+        let what = "metadata.annotations";
+        let mut annotations = texts(&self.value["metadata"]["annotations"], what)?;
+        let bytes = |annotations: &BTreeMap<String, String>| -> usize {
+            annotations.iter().map(|(key, value)| key.len() + value.len()).sum()
+        };
+        check_size(what, bytes(&annotations), MOST_ANNOTATIONS)?;
+        annotations.retain(|key, value| key != LAST_APPLIED && value.len() <= LONGEST_ANNOTATION);
+        check_size("what is kept of metadata.annotations", bytes(&annotations), MOST_ANNOTATIONS_KEPT)?;
         Ok(annotations)
     }
 
@@ -90,8 +96,10 @@ impl<'a> Object<'a> {
         self,
         labels: &BTreeMap<String, String>,
         annotations: &BTreeMap<String, String>,
-    ) -> Value {
-        json!({
+    ) -> Result<Value, Reason> {
+        let status = self.status();
+        check_size("status", weight(&status), MOST_STATUS)?;
+        Ok(json!({
             "apiVersion": self.api_version,
             "kind": self.kind,
             "metadata": {
@@ -100,8 +108,20 @@ impl<'a> Object<'a> {
                 "labels": labels,
                 "annotations": annotations,
             },
-            "status": self.value["status"],
-        })
+            "status": status,
+        }))
+    }
+
+    /// The status, for a Pod without what kubelet notes of its containers: that takes more room than
+    /// all the rest, and no player chooses by it.
+    fn status(self) -> Value {
+        match &self.value["status"] {
+            Value::Object(status) if self.is_pod() => {
+                let kept = status.iter().filter(|(key, _)| !key.ends_with("ontainerStatuses"));
+                Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+            }
+            status => status.clone(),
+        }
     }
 }
 
@@ -123,4 +143,23 @@ fn texts(value: &Value, field: &'static str) -> Result<BTreeMap<String, String>,
     object.iter().map(pair).collect()
 }
 
+fn check_size(what: &'static str, bytes: usize, most: usize) -> Result<(), Reason> {
+    if bytes > most { Err(Reason::TooLarge { what, bytes, most }) } else { Ok(()) }
+}
+
+/// About how many bytes of JSON a value takes.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len() + 2,
+        Value::Array(entries) => entries.iter().map(|entry| weight(entry) + 1).sum::<usize>() + 2,
+        Value::Object(map) => map.iter().map(|(key, value)| key.len() + weight(value) + 4).sum::<usize>() + 2,
+        _ => 8,
+    }
+}
+
+/// What the API server itself takes.
+const MOST_ANNOTATIONS: usize = 256 << 10;
+const MOST_ANNOTATIONS_KEPT: usize = 32 << 10;
+const LONGEST_ANNOTATION: usize = 4 << 10;
+const MOST_STATUS: usize = 64 << 10;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

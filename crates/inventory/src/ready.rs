@@ -15,6 +15,12 @@ pub(crate) fn accepts(object: Object<'_>, conditions: &[StatusMatch]) -> bool {
         && conditions.iter().all(|condition| condition.matches(object.value))
 }
 
+/// Whether the object is a Pod whose containers have all ended for good: its address may be another
+/// Pod's by now.
+pub(crate) fn has_ended(object: Object<'_>) -> bool {
+    object.is_pod() && ["Succeeded", "Failed"].contains(&text(&object.value["status"]["phase"]))
+}
+
 fn is_draining(object: Object<'_>) -> bool {
     object.label(DRAINING) == "true" || object.annotation(DRAINING) == "true"
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::mapping::MappingError;
 
+/// Why an object is no backend.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Reason {
     #[error("{0}")]
@@ -21,6 +22,10 @@ pub(crate) enum Reason {
     Duplicate,
     #[error("an object of that UID came before")]
     DuplicateUid,
+    #[error("{what} takes {bytes} bytes, of which at most {most} are read")]
+    TooLarge { what: &'static str, bytes: usize, most: usize },
+    #[error("the Pod has ended, and its address may be another's")]
+    Ended,
     #[error("the mapping has no addressPath, which only pods and gameservers can do without")]
     NoAddressPath,
     #[error("there is no address at {0}")]
@@ -29,6 +34,8 @@ pub(crate) enum Reason {
     NotAnAddress { place: String, found: Brief },
     #[error("{address} is {what}, and no allowed CIDR contains it")]
     Target { address: IpAddr, what: &'static str },
+    #[error("{address} is no address of {holder} that the API knows; trustAddresses would do without")]
+    Unproven { address: IpAddr, holder: &'static str },
     #[error("there is no port: looked for {0}")]
     NoPort(String),
     #[error("a port from 1 to 65535 is due at {place}, not {found}")]

@@ -47,6 +47,7 @@ fn addresses(mapping: &Mapping) -> Result<Vec<AddressRule>, MappingError> {
     let of = |path: &str, address_type: Option<&str>| AddressRule::new(path, address_type);
     match (&mapping.address_path, mapping.group.as_str(), mapping.resource.as_str()) {
         (Some(path), ..) => Ok(vec![of(path, address_type)?]),
+        (None, "", "pods" | "pod") if address_type.is_some() => Ok(vec![of("status.podIPs", address_type)?]),
         (None, "", "pods" | "pod") => Ok(vec![of("status.podIP", None)?]),
         (None, "agones.dev", "gameservers" | "gameserver") => Ok(vec![
             of("status.addresses", Some(address_type.unwrap_or("PodIP")))?,

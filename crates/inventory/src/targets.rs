@@ -15,18 +15,34 @@ use crate::reason::Reason;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets {
     allowed: Vec<IpNet>,
+    /// The API server's own.
+    api_server: Vec<IpAddr>,
 }
 
 impl Targets {
     /// Allows these CIDRs as well.
     pub fn new(allowed: Vec<IpNet>) -> Targets {
-        Targets { allowed }
+        Targets { allowed, api_server: Vec::new() }
+    }
+
+    /// Refuses these addresses of the API server as well, unless a listed CIDR contains them.
+    #[must_use]
+    pub(crate) fn without_api_server(self, addresses: Vec<IpAddr>) -> Targets {
+        Targets { api_server: addresses, ..self }
+    }
+
+    /// Whether a listed CIDR contains the address.
+    pub(crate) fn lists(&self, address: IpAddr) -> bool {
+        self.allowed.iter().any(|cidr| cidr.contains(&address))
     }
 
     /// `address` is in canonical form, IPv4 never as mapped IPv6.
     pub(crate) fn check(&self, address: IpAddr) -> Result<(), Reason> {
-        if self.allowed.iter().any(|cidr| cidr.contains(&address)) {
+        if self.lists(address) {
             return Ok(());
+        }
+        if self.api_server.contains(&address) {
+            return Err(Reason::Target { address, what: "an address of the API server" });
         }
         let reached = [Some(address), nat64(address)];
         let forbidden = |reached: &IpAddr| FORBIDDEN.iter().find(|(cidr, _)| cidr.contains(reached));

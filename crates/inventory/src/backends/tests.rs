@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use serde_json::json;
+use udp_director_core::Ports;
 
 use super::*;
 use crate::mapping::{Condition, PortSource, PortsSource, ServiceSource};
@@ -17,6 +18,7 @@ fn mapping(group: &str, resource: &str) -> Mapping {
         ports: PortsSource::One(PortSource::Name("game".into())),
         service: None,
         ready_when: Vec::new(),
+        trust_addresses: false,
     }
 }
 
@@ -167,7 +169,7 @@ fn address_is_found_wherever_the_path_leads() {
     let status = json!({
         "text": "10.1.0.1", "mapped": "::ffff:10.1.0.2", "v6": "2001:db8::1",
         "typed": [{"type": "Hostname", "address": "node"}, {"type": "PodIP", "address": "10.1.0.3"}],
-        "ips": [{"ip": "10.1.0.4"}, {"ip": "10.1.0.5"}], "texts": ["10.1.0.6", "10.1.0.7"],
+        "ips": [{"ip": "10.1.0.4"}, {"ip": "fd00::5"}], "texts": ["10.1.0.6", "10.1.0.7"],
     });
     let object = with(pod("a"), "/status", status);
     let object = with(object, "/metadata/annotations", json!({"x/y": "10.1.0.8"}));
@@ -180,6 +182,8 @@ fn address_is_found_wherever_the_path_leads() {
         ("status.typed[1]", None, "10.1.0.3"),
         ("$.status.typed[?@.type=='PodIP'].address", None, "10.1.0.3"),
         ("status.ips", None, "10.1.0.4"),
+        ("status.ips", Some("IPv6"), "fd00::5"),
+        ("status.ips", Some("IPv4"), "10.1.0.4"),
         ("status.texts", None, "10.1.0.6"),
         ("metadata.annotations['x/y']", None, "10.1.0.8"),
     ] {
@@ -280,6 +284,7 @@ fn object_that_is_not_ready_is_a_backend_that_accepts_nobody() {
         ("/metadata/labels", json!({"udp-director.io/draining": "false"}), true),
         ("/metadata/annotations", json!({"udp-director.io/draining": "true"}), false),
         ("/status/phase", json!("Pending"), false),
+        ("/status/phase", json!("Unknown"), false),
         ("/status/phase", json!(7), false),
         ("/status/phase", Value::Null, true),
         ("/status/conditions", json!([{"type": "Ready", "status": "False"}]), false),
@@ -363,6 +368,13 @@ fn wrong_type_refuses_the_object_with_a_reason() {
         ("/metadata/labels", json!("a=b"), "metadata.labels is no mapping of texts"),
         ("/metadata/labels", json!({"v": 1.0}), "metadata.labels[\"v\"] is no text; a number or boolean"),
         ("/metadata/annotations", json!({"v": true}), "metadata.annotations[\"v\"] is no text"),
+        (
+            "/metadata/annotations",
+            json!({"v": "x".repeat(1 << 20)}),
+            "metadata.annotations takes 1048577 bytes",
+        ),
+        ("/status/dump", json!("x".repeat(1 << 20)), "status takes 1048"),
+        ("/status/phase", json!("Failed"), "the Pod has ended"),
         ("/status", json!([]), "there is no address at status.podIP"),
         ("/status/podIP", json!(""), "there is no address at status.podIP"),
         ("/status/podIP", json!(10), "an IP address is due at status.podIP, not 10"),
