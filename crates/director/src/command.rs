@@ -15,8 +15,10 @@ use tokio::time::timeout;
 use tracing::info;
 use tracing_subscriber::EnvFilter;
 use udp_director_director::config::{Config, ConfigErrors, json_schema};
+use udp_director_director::config_source::ConfigSource;
 use udp_director_director::demo::{Demo, DemoArgs};
 use udp_director_director::process::{Director, StartError};
+use udp_director_director::rbac::{Named, roles_for};
 
 /// How long `query` waits for the director.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -54,8 +56,12 @@ enum Command {
     /// Runs the director until SIGTERM or SIGINT.
     Serve {
         /// The configuration file; it is watched and reloaded.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[arg(long, value_name = "FILE", required_unless_present = "config_map")]
+        config: Option<PathBuf>,
+        /// The ConfigMap that holds the configuration as `config.yaml`; it is followed through the API
+        /// and reloaded, and what comes of that is told by Events on it.
+        #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with = "config", value_parser = namespaced)]
+        config_map: Option<(String, String)>,
     },
     /// Plays a whole game on this machine, with two game servers and eight players, and shows it.
     Demo(DemoArgs),
@@ -63,6 +69,20 @@ enum Command {
     Check {
         /// The file.
         file: PathBuf,
+    },
+    /// Prints the Roles that a configuration needs in the cluster, and their bindings.
+    Rbac {
+        /// The configuration file.
+        file: PathBuf,
+        /// The namespace of the director's service account.
+        #[arg(long, default_value = "default")]
+        namespace: String,
+        /// The name of the director's service account, and of each Role.
+        #[arg(long, default_value = "udp-director", value_name = "NAME")]
+        service_account: String,
+        /// The ConfigMap that `serve --config-map` names.
+        #[arg(long, value_name = "NAMESPACE/NAME", value_parser = namespaced)]
+        config_map: Option<(String, String)>,
     },
     /// Prints the JSON Schema of the configuration.
     Schema,
@@ -135,12 +155,18 @@ impl From<anyhow::Error> for Failure {
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Serve { config } => {
+        Command::Serve { config, config_map } => {
             log_to_stderr(&cli.log)?;
-            runtime()?.block_on(serve(config))
+            runtime()?.block_on(serve(config, config_map))
         }
         Command::Demo(args) => runtime()?.block_on(demo(args)),
         Command::Check { file } => check(&file),
+        Command::Rbac { file, namespace, service_account, config_map } => {
+            let account = Named { namespace, name: service_account };
+            let followed = config_map.map(|(namespace, name)| Named { namespace, name });
+            let config = Config::read(&file)?;
+            print(roles_for(&config, &account, followed.as_ref()).trim_end())
+        }
         Command::Schema => print(&serde_json::to_string_pretty(&json_schema()).map_err(anyhow::Error::from)?),
         Command::Query { document, server } => runtime()?.block_on(query(&document, &server)),
     }
@@ -162,13 +188,54 @@ fn log_to_stderr(args: &LogArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn serve(file: PathBuf) -> Result<(), Failure> {
-    let config = Config::read(&file)?;
+/// Takes `namespace/name` apart.
+fn namespaced(text: &str) -> Result<(String, String), String> {
+    match text.split('/').collect::<Vec<_>>()[..] {
+        [namespace, name] if is_dns_name(namespace) && is_dns_name(name) => {
+            Ok((namespace.into(), name.into()))
+        }
+        _ => Err("it has the form NAMESPACE/NAME, of lower case letters, digits, \"-\" and \".\"".to_owned()),
+    }
+}
+
+fn is_dns_name(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (1..=253).contains(&bytes.len())
+        && bytes.iter().all(|&byte| plain(byte) || matches!(byte, b'-' | b'.'))
+        && plain(bytes[0])
+        && plain(bytes[bytes.len() - 1])
+}
+
+/// The configuration to begin with, and where others come from.
+async fn configuration(
+    file: Option<PathBuf>,
+    config_map: Option<(String, String)>,
+) -> Result<(Config, ConfigSource), Failure> {
+    match (file, config_map) {
+        (_, Some((namespace, name))) => {
+            let (source, text) = ConfigSource::config_map(&namespace, &name).await?;
+            Ok((Config::parse(&text, source.path())?, source))
+        }
+        (Some(file), None) => Ok((Config::read(&file)?, ConfigSource::file(file))),
+        (None, None) => unreachable!("clap requires one of the two"),
+    }
+}
+
+async fn serve(file: Option<PathBuf>, config_map: Option<(String, String)>) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     // Elsewhere it means to reload; here files are watched, and it must not end every session.
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
-    let mut director = Director::start(config, Some(file)).await?;
+    let started = async {
+        let (config, source) = configuration(file, config_map).await?;
+        Ok::<_, Failure>(Director::start(config, Some(source)).await?)
+    };
+    let mut director = tokio::select! {
+        director = started => director?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let reason = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok("SIGTERM"),
@@ -189,7 +256,7 @@ async fn serve(file: PathBuf) -> Result<(), Failure> {
 async fn demo(args: DemoArgs) -> Result<(), Failure> {
     let demo = Demo::prepare(args)?;
     let config = Config::read(demo.config_file())?;
-    let director = Director::start(config, Some(demo.config_file().to_owned())).await?;
+    let director = Director::start(config, Some(ConfigSource::file(demo.config_file()))).await?;
     let passed = demo.run(director.bound().query, &mut io::stdout()).await;
     director.stop().await?;
     if passed? { Ok(()) } else { Err(Failure::Shown) }

@@ -126,6 +126,8 @@ pub enum Workers {
 pub enum InventorySource {
     /// A file: absolute, or relative to the directory that the process runs in.
     File(PathBuf),
+    /// The cluster that the process runs in, or that `KUBECONFIG` names.
+    Kubernetes,
 }
 
 /// The bounds of what clients can make grow.

@@ -1,26 +1,27 @@
 //! The control task: the one place that changes configuration and inventory while players play.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use udp_director_core::{Balancer, DefaultEndpoint, Inventory, Moment, Settings, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers};
-use udp_director_inventory::{FileWatch, Targets, snapshot};
+use udp_director_inventory::kubernetes::ClusterStatus;
 
+use crate::admin::Readiness;
 use crate::config::{Config, restart_needed};
+use crate::config_source::ConfigSource;
 use crate::evacuation::Evacuation;
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::rules;
+use crate::source::{Change, Objects, Source, targets};
 
 /// How often expired tokens are cleared away and drained ports closed.
 const TICK: Duration = Duration::from_millis(200);
@@ -40,6 +41,8 @@ pub(crate) struct ControlStatus {
     pub(crate) inventory_rejections: AtomicU64,
     /// Microseconds since the clock's epoch at which the inventory was last found current.
     pub(crate) inventory_seen: AtomicU64,
+    /// The state of the cluster's watches; `None` where objects come from a file.
+    pub(crate) cluster: Mutex<Option<ClusterStatus>>,
     /// Microseconds since the clock's epoch at which the control task last went round.
     pub(crate) ticked: AtomicU64,
 }
@@ -62,9 +65,10 @@ pub(crate) fn ticks() -> Interval {
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) config: Config,
-    pub(crate) config_file: Option<PathBuf>,
-    /// The inventory file as it was last read and found to be right.
-    pub(crate) objects: Arc<str>,
+    /// `None` where the configuration cannot change.
+    pub(crate) config_source: Option<ConfigSource>,
+    pub(crate) source: Source,
+    pub(crate) readiness: Arc<Readiness>,
     pub(crate) ports: Ports,
     pub(crate) ledger: Arc<SharedLedger>,
     pub(crate) workers: Arc<Workers>,
@@ -72,6 +76,8 @@ pub(crate) struct Control {
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
     pub(crate) clock: Clock,
     pub(crate) status: Arc<ControlStatus>,
+    /// Whether an inventory is in force that was made of everything that is followed.
+    pub(crate) is_whole: bool,
     /// Whether the inventory in force is what the file says.
     pub(crate) inventory_is_current: bool,
     /// The configuration file as it is now, where all that it lacks is a port which is taken.
@@ -83,47 +89,73 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Binds the ports, publishes the inventory, and lets queries and clients in.
+    /// Binds the ports, publishes the inventory as far as it is known, and lets queries and clients in.
     ///
     /// # Errors
     /// A port that cannot be bound.
     pub(crate) async fn begin(&mut self) -> anyhow::Result<()> {
-        let inventory = self.inventory(&self.config.clone()).await?;
+        let objects = self.source.objects(&self.config);
+        let inventory = self.assemble(objects).await?;
         let change = self.ports.prepare(&self.config.data_ports)?;
         self.ports.commit(change);
         self.configure();
         self.publish(inventory);
+        self.is_whole = matches!(self.source, Source::File { .. });
+        self.look_ready();
         self.status.config_generation.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Follows both files until stopped.
-    pub(crate) async fn run(mut self, files: Files, stop: CancellationToken) {
+    /// Follows both sources until stopped.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.follow(files) => {}
+            () = self.follow() => {}
         }
     }
 
-    async fn follow(&mut self, mut files: Files) {
+    async fn follow(&mut self) {
         loop {
             tokio::select! {
-                text = changed(&mut files.config) => self.config_changed(text).await,
-                text = files.inventory.changed() => self.inventory_changed(text).await,
+                text = changed(&mut self.config_source) => self.config_changed(text).await,
+                change = self.source.changed() => self.inventory_changed(change).await,
                 _ = self.ticks.tick() => {
                     self.tick();
                     self.retry().await;
+                    if !self.is_whole && self.lists_everything() {
+                        self.inventory_changed(Change::Cluster).await;
+                    }
                 }
             }
+            self.look_ready();
         }
+    }
+
+    /// Ready from the moment on at which everything has been listed once, and is in force.
+    fn look_ready(&mut self) {
+        if self.is_whole {
+            self.readiness.meet(INVENTORY);
+        }
+    }
+
+    fn lists_everything(&self) -> bool {
+        self.source.status().is_none_or(|cluster| cluster.awaited.is_empty())
     }
 
     fn tick(&mut self) {
         let now = self.clock.now();
         let micros = (now - Moment::default()).as_micros() as u64;
         self.status.ticked.store(micros, Ordering::Relaxed);
-        if self.inventory_is_current {
-            self.status.inventory_seen.store(micros, Ordering::Relaxed);
+        let seen = match self.source.status() {
+            Some(cluster) => {
+                let age = cluster.age;
+                *self.status.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
+                Some(micros.saturating_sub(age.as_micros() as u64))
+            }
+            None => self.inventory_is_current.then_some(micros),
+        };
+        if let Some(seen) = seen {
+            self.status.inventory_seen.store(seen, Ordering::Relaxed);
         }
         // The lock is let go in between, for those who wait for it.
         while self.ledger.lock().expire(now) {}
@@ -131,12 +163,12 @@ impl Control {
         self.evacuation.step(now, self.config.max_migrations_per_second);
     }
 
-    async fn config_changed(&mut self, text: std::io::Result<String>) {
-        let Some(path) = self.config_file.clone() else { return };
+    async fn config_changed(&mut self, text: anyhow::Result<String>) {
+        let Some(source) = &self.config_source else { return };
         self.waiting = None;
-        let config = text
-            .context("the configuration file cannot be read")
-            .and_then(|text| Config::parse(&text, &path).map_err(|errors| anyhow::anyhow!("{errors}")));
+        let parse =
+            |text: String| Config::parse(&text, source.path()).map_err(|errors| anyhow::anyhow!("{errors}"));
+        let config = text.and_then(parse);
         let outcome = match config {
             Ok(config) => self.take_over(config).await,
             Err(fault) => Err(fault),
@@ -155,6 +187,11 @@ impl Control {
     }
 
     fn conclude(&self, outcome: anyhow::Result<()>) {
+        let generation = self.status.config_generation.load(Ordering::Relaxed);
+        let told = outcome.as_ref().map(|()| generation).map_err(|fault| format!("{fault:#}"));
+        if let Some(source) = &self.config_source {
+            source.announce(told.as_ref().map(|generation| *generation).map_err(String::as_str));
+        }
         let fault = match outcome {
             Ok(()) => String::new(),
             Err(fault) => {
@@ -176,7 +213,10 @@ impl Control {
             let keys: Vec<String> = restarts.iter().map(ToString::to_string).collect();
             anyhow::bail!("{}", keys.join("; "));
         }
-        let inventory = self.inventory(&config).await?;
+        let from_file = match self.source {
+            Source::File { .. } => Some(self.assemble(self.source.objects(&config)).await?),
+            Source::Cluster(_) => None,
+        };
         let change = match self.ports.prepare(&config.data_ports) {
             Ok(change) => change,
             Err(fault) => {
@@ -187,6 +227,13 @@ impl Control {
         self.ports.commit(change);
         self.config = config;
         self.configure();
+        let inventory = match from_file {
+            Some(inventory) => inventory,
+            None => {
+                self.source.configure(&self.config);
+                self.assemble(self.source.objects(&self.config)).await?
+            }
+        };
         self.publish(inventory);
         let generation = self.status.config_generation.fetch_add(1, Ordering::Relaxed) + 1;
         info!(generation, "configuration in force");
@@ -203,18 +250,18 @@ impl Control {
         self.catalog.send_replace(Arc::new(rules::catalog(&self.config)));
     }
 
-    async fn inventory_changed(&mut self, text: std::io::Result<String>) {
-        let outcome = match text {
-            Ok(text) => {
-                let before = std::mem::replace(&mut self.objects, text.into());
-                let outcome = self.inventory(&self.config.clone()).await;
-                outcome.inspect_err(|_| self.objects = before)
-            }
-            Err(error) => Err(anyhow::Error::new(error).context("cannot be read")),
+    async fn inventory_changed(&mut self, change: Change) {
+        let whole = self.lists_everything();
+        let outcome = match change {
+            Change::Cluster => self.assemble(self.source.objects(&self.config)).await,
+            Change::File(text) => self.file_changed(text).await,
         };
         self.inventory_is_current = outcome.is_ok();
         match outcome {
-            Ok(inventory) => self.publish(inventory),
+            Ok(inventory) => {
+                self.publish(inventory);
+                self.is_whole |= whole;
+            }
             Err(fault) => {
                 self.status.inventory_rejections.fetch_add(1, Ordering::Relaxed);
                 error!(fault = %format!("{fault:#}"), "inventory file refused, the old inventory stays");
@@ -222,16 +269,25 @@ impl Control {
         }
     }
 
-    /// What follows the inventory in force with these objects and that configuration. A large file
-    /// takes seconds, in which time goes on but nothing else is begun.
-    async fn inventory(&mut self, config: &Config) -> anyhow::Result<Inventory> {
-        let (objects, mappings) = (Arc::clone(&self.objects), config.mappings.clone());
-        let targets = Targets::new(config.allowed_target_cidrs.clone());
+    /// What the inventory file says now; it is kept when it is right.
+    async fn file_changed(&mut self, text: std::io::Result<String>) -> anyhow::Result<Inventory> {
+        let text: Arc<str> = text.context("cannot be read")?.into();
+        let (mappings, targets) = (self.config.mappings.clone(), targets(&self.config));
+        let inventory = self.assemble(Objects::Text(Arc::clone(&text), mappings, targets)).await?;
+        if let Source::File { objects, .. } = &mut self.source {
+            *objects = text;
+        }
+        Ok(inventory)
+    }
+
+    /// What follows the inventory in force with these objects. That may take seconds, in which time
+    /// goes on but nothing else is begun.
+    async fn assemble(&mut self, objects: Objects) -> anyhow::Result<Inventory> {
         let previous = Arc::clone(self.ledger.lock().inventory());
-        let mut reading = spawn_blocking(move || snapshot(&objects, &mappings, &targets, &previous));
+        let mut assembling = objects.assemble(previous);
         loop {
             tokio::select! {
-                inventory = &mut reading => return Ok(inventory??),
+                inventory = &mut assembling => return Ok(inventory??),
                 _ = self.ticks.tick() => self.tick(),
             }
         }
@@ -269,17 +325,12 @@ impl Control {
 /// How many refused objects one publication logs.
 const LOGGED_REFUSALS: usize = 20;
 
-/// The files that the control task follows.
-#[derive(Debug)]
-pub(crate) struct Files {
-    /// `None` where the configuration did not come from a file.
-    pub(crate) config: Option<FileWatch>,
-    pub(crate) inventory: FileWatch,
-}
+/// What `/readyz` names until the first whole inventory is in force.
+pub(crate) const INVENTORY: &str = "inventory";
 
-async fn changed(file: &mut Option<FileWatch>) -> std::io::Result<String> {
-    match file {
-        Some(file) => file.changed().await,
+async fn changed(source: &mut Option<ConfigSource>) -> anyhow::Result<String> {
+    match source {
+        Some(source) => source.changed().await,
         None => std::future::pending().await,
     }
 }

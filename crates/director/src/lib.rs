@@ -3,6 +3,7 @@
 
 mod admin;
 pub mod config;
+pub mod config_source;
 mod control;
 pub mod demo;
 mod evacuation;
@@ -10,4 +11,6 @@ mod metrics;
 mod ports;
 pub mod process;
 pub mod query;
+pub mod rbac;
 mod rules;
+mod source;

@@ -1,7 +1,6 @@
 //! The process: everything bound and started in one place, and stopped in one place.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,16 +14,19 @@ use tracing::info;
 use udp_director_core::{Counters, Inventory, Place, Protocol, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions, raise_descriptor_limit};
+use udp_director_inventory::kubernetes::{self, Cluster};
 use udp_director_inventory::{FileWatch, read_objects};
 
 use crate::admin::{Admin, Heartbeat, Readiness};
 use crate::config::{Config, InventorySource};
-use crate::control::{Control, ControlStatus, Files, ticks};
+use crate::config_source::ConfigSource;
+use crate::control::{Control, ControlStatus, INVENTORY, ticks};
 use crate::evacuation::{Evacuation, Movers};
 use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
 use crate::rules;
+use crate::source::{Source, targets};
 
 /// Session resets that may be under way at once.
 const MIGRATIONS: usize = 1024;
@@ -34,9 +36,6 @@ const RESERVED_DESCRIPTORS: u64 = 8192;
 
 /// Query connections take at most one part in that many of the descriptors: the rest is for players.
 const QUERY_SHARE: usize = 4;
-
-/// What `/readyz` names until the first inventory is published.
-const INVENTORY: &str = "inventory";
 
 /// A director that runs.
 #[derive(Debug)]
@@ -71,21 +70,16 @@ pub enum StartError {
 }
 
 impl Director {
-    /// Binds every port and starts everything; when it returns, clients are served. With
-    /// `config_file`, that file is watched for new configurations.
+    /// Binds every port and starts everything; when it returns, clients are served. New configurations
+    /// are taken from `config_source`, if there is one.
     ///
     /// # Errors
     /// Names the port that is taken, or what is wrong with the inventory.
-    pub async fn start(config: Config, config_file: Option<PathBuf>) -> Result<Director, StartError> {
+    pub async fn start(config: Config, config_source: Option<ConfigSource>) -> Result<Director, StartError> {
         let descriptors = raise_descriptor_limit().context("the limit of open descriptors")?;
-        let InventorySource::File(inventory_file) = &config.inventory;
-        let mut inventory = FileWatch::new(inventory_file);
-        let text = read_inventory(&mut inventory)
-            .with_context(|| format!("inventory file {}", inventory_file.display()))
-            .map_err(StartError::Inventory)?;
-        let files = Files { config: config_file.as_ref().map(FileWatch::new), inventory };
+        let source = source(&config).await.map_err(StartError::Inventory)?;
         let parts = Parts::new(&config, descriptors)?;
-        Ok(parts.start(config, config_file, text, files).await?)
+        Ok(parts.start(config, config_source, source).await?)
     }
 
     /// Where it listens.
@@ -161,9 +155,8 @@ impl Parts {
     async fn start(
         self,
         config: Config,
-        config_file: Option<PathBuf>,
-        text: String,
-        files: Files,
+        config_source: Option<ConfigSource>,
+        source: Source,
     ) -> anyhow::Result<Director> {
         let stop = CancellationToken::new();
         let (query_socket, query) = self.listen("queryPort", config.query_port)?;
@@ -180,10 +173,13 @@ impl Parts {
             Arc::clone(&self.streams),
             Arc::clone(&self.ledger),
         );
+        let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
         let mut control = Control {
             config,
-            config_file,
-            objects: text.into(),
+            config_source,
+            source,
+            readiness: Arc::clone(&readiness),
+            is_whole: false,
             ports,
             ledger: Arc::clone(&self.ledger),
             workers: Arc::clone(&self.workers),
@@ -201,13 +197,11 @@ impl Parts {
             ticks: ticks(),
         };
         let query_counters = Arc::new(QueryCounters::new());
-        let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
         let admin_server =
             self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness));
         let mut tasks = JoinSet::new();
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
         control.begin().await?;
-        readiness.meet(INVENTORY);
         let bound = Bound { query, admin, data: control.ports.bound() };
         let queries = QueryServer::new(query::Parts {
             ledger: Arc::clone(&self.ledger),
@@ -220,7 +214,7 @@ impl Parts {
             deadlines: Deadlines::DEFAULT,
         });
         tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));
-        tasks.spawn(control.run(files, stop.clone()));
+        tasks.spawn(control.run(stop.clone()));
         info!(query = %bound.query, admin = %bound.admin, "serving");
         Ok(Director { bound, stop, tasks, readiness, workers: self.workers })
     }
@@ -288,6 +282,22 @@ async fn carry_out(migration: Migration, workers: Arc<Workers>, streams: Arc<Str
     };
     // Who asked may have gone.
     let _ = done.send(outcome);
+}
+
+/// Where the configuration says that the objects come from.
+async fn source(config: &Config) -> anyhow::Result<Source> {
+    match &config.inventory {
+        InventorySource::File(path) => {
+            let mut watch = FileWatch::new(path);
+            let text =
+                read_inventory(&mut watch).with_context(|| format!("inventory file {}", path.display()))?;
+            Ok(Source::File { watch, objects: text.into() })
+        }
+        InventorySource::Kubernetes => {
+            let client = kubernetes::client().await.context("inventory.kubernetes")?;
+            Ok(Source::Cluster(Cluster::follow(client, config.mappings.clone(), targets(config))))
+        }
+    }
 }
 
 fn read_inventory(file: &mut FileWatch) -> anyhow::Result<String> {

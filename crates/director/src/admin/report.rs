@@ -35,6 +35,7 @@ impl Report<'_> {
         let generation = control.inventory_generation.load(Ordering::Relaxed);
         let rejections = control.inventory_rejections.load(Ordering::Relaxed);
         let age = self.0.inventory_age().as_secs();
+        self.cluster(f)?;
         let inventory = Arc::clone(self.0.ledger.lock().inventory());
         let (backends, refused) = (inventory.backends().len(), inventory.refused());
         writeln!(
@@ -46,6 +47,22 @@ impl Report<'_> {
             .iter()
             .take(MAX_REFUSED)
             .try_for_each(|object| writeln!(f, "{}: {}", object.object, object.reason))
+    }
+
+    /// What is followed in the cluster, and what has not been listed once.
+    fn cluster(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cluster = self.0.control.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cluster) = &*cluster else { return Ok(()) };
+        cluster.awaited.iter().try_for_each(|awaited| writeln!(f, "not listed yet: {awaited}"))?;
+        cluster.watches.iter().try_for_each(|watch| {
+            let restarts: u64 = watch.restarts.values().sum();
+            let (age, error) = (watch.age.as_secs(), watch.error.as_deref().unwrap_or("none"));
+            writeln!(
+                f,
+                "{}: {} objects, found current {age} s ago, begun anew {restarts} times, last error: {error}",
+                watch.name, watch.objects
+            )
+        })
     }
 }
 

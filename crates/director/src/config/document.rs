@@ -17,7 +17,7 @@ use super::form::Form;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[schemars(title = "UDP Director configuration")]
-#[schemars(extend("required" = ["inventory", "resourceQueryMapping"]))]
+#[schemars(extend("required" = ["resourceQueryMapping"]))]
 #[schemars(extend("oneOf" = [{"required": ["dataPort"]}, {"required": ["dataPorts"]}]))]
 #[schemars(extend("x-hints" = document_hints()))]
 pub(super) struct Document {
@@ -62,7 +62,7 @@ pub(super) struct Document {
     pub token_grace_ms: u32,
     /// What tokens are, and who may redeem them.
     pub tokens: Tokens,
-    /// Where the objects come from that become backends; a file is the one source so far.
+    /// Where the objects come from that become backends: a file, or the cluster, which is the default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inventory: Option<Inventory>,
     /// Backend addresses that are allowed although they are loopback, link-local or otherwise refused;
@@ -159,13 +159,23 @@ pub(super) enum TokenKind {
 /// A source of objects.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-hints" = {"kubernetes": "watching a cluster is not available yet; give \"file\""}))]
 pub(super) struct Inventory {
     /// A file of objects as `kubectl get -o yaml` writes them, watched for changes. A relative path
-    /// begins at the directory of the configuration file.
+    /// begins at the directory of the configuration file. Either this or `kubernetes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
-    pub file: String,
+    pub file: Option<String>,
+    /// The cluster that the process runs in, or else that of the current context of `KUBECONFIG`. Has no
+    /// keys of its own: `kubernetes: {}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
 }
+
+/// A cluster.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("properties" = {}))]
+pub(super) struct Kubernetes {}
 
 /// A strategy and its settings.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

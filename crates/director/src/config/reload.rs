@@ -42,8 +42,9 @@ type Shown = fn(&Config) -> String;
 const FIXED: [(&str, Shown); 8] = [
     ("adminPort", |config| config.admin_port.to_string()),
     ("bindAddress", |config| config.bind_address.to_string()),
-    ("inventory.file", |config| match &config.inventory {
+    ("inventory", |config| match &config.inventory {
         InventorySource::File(path) => path.display().to_string(),
+        InventorySource::Kubernetes => "kubernetes".to_owned(),
     }),
     ("limits.queryConnections", |config| config.limits.query_connections.to_string()),
     ("limits.queryConnectionsPerSource", |config| config.limits.query_connections_per_source.to_string()),

@@ -72,8 +72,13 @@ impl Resolver<'_> {
     }
 
     fn inventory(&mut self, source: Option<Inventory>, directory: &Path) -> Option<InventorySource> {
-        let source = source.or_else(|| self.refused("", "the key \"inventory\" is missing"))?;
-        Some(InventorySource::File(directory.join(source.file)))
+        match source {
+            None | Some(Inventory { file: None, kubernetes: Some(_) }) => Some(InventorySource::Kubernetes),
+            Some(Inventory { file: Some(file), kubernetes: None }) => {
+                Some(InventorySource::File(directory.join(file)))
+            }
+            Some(_) => self.refused("inventory", "needs either \"file\" or \"kubernetes\""),
+        }
     }
 
     fn strategy(&mut self, written: LoadBalancing) -> Option<Strategy> {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use udp_director_core::Protocol;
 use udp_director_director::config::Config;
+use udp_director_director::config_source::ConfigSource;
 use udp_director_director::process::Director;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,7 +48,9 @@ impl Rig {
         fs::write(&config_file, config).expect("written");
         let runtime = Runtime::new().expect("a runtime");
         let config = Config::read(&config_file).expect("a good configuration");
-        let director = runtime.block_on(Director::start(config, Some(config_file))).expect("started");
+        let director = runtime
+            .block_on(Director::start(config, Some(ConfigSource::file(config_file))))
+            .expect("started");
         Rig { director: Some(director), runtime, dir }
     }
 

@@ -22,7 +22,7 @@ fn example_of_every_key_is_accepted_as_it_stands() {
 #[test]
 fn local_example_is_accepted_and_its_inventory_is_there() {
     let config = Config::read(&root("examples/local.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
-    let crate::config::InventorySource::File(objects) = config.inventory;
+    let crate::config::InventorySource::File(objects) = config.inventory else { panic!("a file") };
     assert!(objects.is_file(), "{}", objects.display());
 }
 

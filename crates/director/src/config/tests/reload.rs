@@ -35,5 +35,5 @@ fn key_that_needs_a_restart_is_named_with_both_values() {
     }
     let moved = config(&LEAST.replace("objects.yaml", "other.yaml"));
     let [restart] = &restart_needed(&config(LEAST), &moved)[..] else { panic!("one key") };
-    assert_eq!((restart.key, &*restart.wanted), ("inventory.file", "dir/other.yaml"));
+    assert_eq!((restart.key, &*restart.wanted), ("inventory", "dir/other.yaml"));
 }

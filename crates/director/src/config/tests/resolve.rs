@@ -53,9 +53,8 @@ resourceQueryMapping:
   gameserver: {group: agones.dev, version: v1, resource: gameservers, addressPath: status.address, portName: default}
   match: {group: example.com, version: v1, resource: matches, serviceSelectorLabel: match, serviceTargetPortName: udp}
 ";
-    let missing = errors(original);
-    assert!(missing.starts_with("config.yaml:1:1: the key \"inventory\" is missing. "), "{missing}");
-    let config = config(&format!("{original}inventory: {{file: objects.yaml}}"));
+    let config = config(original);
+    assert_eq!(config.inventory, InventorySource::Kubernetes);
     assert_eq!(config.token_ttl, Duration::from_secs(45));
     assert_eq!(config.mappings.len(), 2);
 }
@@ -70,6 +69,16 @@ fn inventory_file_begins_at_the_directory_of_the_configuration() {
         let text = LEAST.replace("objects.yaml", file);
         let config = Config::parse(&text, Path::new(path)).expect("a configuration");
         assert_eq!(config.inventory, InventorySource::File(found.into()));
+    }
+}
+
+#[test]
+fn inventory_is_a_file_or_the_cluster() {
+    let with = |inventory: &str| LEAST.replace("{file: objects.yaml}", inventory);
+    assert_eq!(config(&with("{kubernetes: {}}")).inventory, InventorySource::Kubernetes);
+    for wrong in ["{}", "{file: o.yaml, kubernetes: {}}"] {
+        let errors = errors(&with(wrong));
+        assert!(errors.contains("inventory: needs either \"file\" or \"kubernetes\""), "{errors}");
     }
 }
 
