@@ -75,8 +75,10 @@ impl<'a> FileReader<'a> {
         let spec = match &self.reader.mapping().service {
             None => self.reader.read(object)?,
             Some(source) => {
-                let place = self.services.resolve(source, object.namespace, object.name)?;
-                self.reader.read_at(object, place)?
+                let mut spec = self.reader.read_unplaced(object)?;
+                let accepting = spec.accepting;
+                self.services.resolve(source, object.namespace, object.name)?.put(&mut spec, accepting);
+                spec
             }
         };
         self.targets.check(spec.address)?;

@@ -23,6 +23,8 @@ mod cluster;
 mod collect;
 mod config_map;
 mod fault;
+#[cfg(test)]
+mod fixtures;
 mod follower;
 mod needed;
 mod plan;

@@ -44,10 +44,11 @@ impl Reader {
         self.spec(object, rules, place)
     }
 
-    /// What the object says of its backend, at a place that something else names.
-    pub(crate) fn read_at(&self, object: Object<'_>, place: Place) -> Result<BackendSpec, Reason> {
+    /// What the object says of its backend but for the place, which something else names and
+    /// [`Place::put`] puts in.
+    pub(crate) fn read_unplaced(&self, object: Object<'_>) -> Result<BackendSpec, Reason> {
         let rules = self.begin(object)?;
-        self.spec(object, rules, place)
+        self.spec(object, rules, nowhere())
     }
 
     /// What is told of an object that is no backend.
@@ -79,4 +80,17 @@ impl Reader {
             accepting: place.ready && accepts(object, &rules.ready),
         })
     }
+}
+
+impl Place {
+    /// Puts a backend there, which by itself takes players or not.
+    pub(crate) fn put(self, spec: &mut BackendSpec, accepting: bool) {
+        spec.accepting = accepting && self.ready;
+        (spec.address, spec.ports) = (self.address, self.ports);
+    }
+}
+
+/// Stands for a place that is not known yet.
+pub(crate) fn nowhere() -> Place {
+    Place { address: IpAddr::from([0, 0, 0, 0]), ports: Ports::One(0), ready: true }
 }

@@ -198,3 +198,6 @@ impl Assembly {
         self.stores.get_mut(&watch.needed).filter(|store| store.number == watch.number)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,3 +168,6 @@ pub(super) const NODES: (&str, &str, &str) = ("", "v1", "nodes");
 pub(super) const SERVICES: (&str, &str, &str) = ("", "v1", "services");
 pub(super) const ENDPOINT_SLICES: (&str, &str, &str) = ("discovery.k8s.io", "v1", "endpointslices");
 const NODE_ADDRESS_TYPES: [&str; 5] = ["InternalIP", "ExternalIP", "InternalDNS", "ExternalDNS", "hostIP"];
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use udp_director_core::{BackendSpec, Ports, Refused};
+use udp_director_core::{BackendSpec, Refused};
 
 use super::address_index::{of_host, of_node, of_pod};
 use super::plan::Uses;
 use crate::object::Object;
-use crate::reader::{Place, Reader};
+use crate::reader::{Place, Reader, nowhere};
 use crate::service::Rank;
 
 /// The objects of one watch.
@@ -106,24 +106,22 @@ impl Candidate {
             return;
         }
         let mut spec = BackendSpec::clone(&self.spec);
-        (spec.address, spec.ports) = (place.address, place.ports.clone());
-        spec.accepting = joined.accepting && place.ready;
+        place.clone().put(&mut spec, joined.accepting);
         joined.place = Some(place);
         self.spec = Arc::new(spec);
     }
 
     fn unplaced(&self) -> BackendSpec {
         let mut spec = BackendSpec::clone(&self.spec);
-        let place = nowhere();
-        (spec.address, spec.ports) = (place.address, place.ports);
-        spec.accepting = self.joined.as_ref().map_or(spec.accepting, |joined| joined.accepting);
+        let accepting = self.joined.as_ref().map_or(spec.accepting, |joined| joined.accepting);
+        nowhere().put(&mut spec, accepting);
         spec
     }
 }
 
 fn read(reader: &Reader, object: Object<'_>) -> Reading {
     let elsewhere = reader.mapping().service.is_some();
-    let read = if elsewhere { reader.read_at(object, nowhere()) } else { reader.read(object) };
+    let read = if elsewhere { reader.read_unplaced(object) } else { reader.read(object) };
     match read {
         Ok(spec) => Reading::Candidate(Candidate {
             own: object.is_pod() && [of_pod(object), of_host(object)].concat().contains(&spec.address),
@@ -132,9 +130,4 @@ fn read(reader: &Reader, object: Object<'_>) -> Reading {
         }),
         Err(reason) => Reading::Refused(Arc::new(reader.refused(object.to_ref(), &reason))),
     }
-}
-
-/// Stands for a place that is not known yet.
-fn nowhere() -> Place {
-    Place { address: IpAddr::from([0, 0, 0, 0]), ports: Ports::One(0), ready: true }
 }
