@@ -6,7 +6,6 @@
 //! | `/readyz` | 200; 503 with what is missing. `?verbose` adds the state of inventory and configuration |
 //! | `/metrics` | OpenMetrics text |
 
-mod readiness;
 mod report;
 mod server;
 
@@ -22,10 +21,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::metrics::{Metrics, Reading, Sources};
+use crate::readiness::Readiness;
 
 use report::Report;
-
-pub(crate) use readiness::Readiness;
 
 /// What the admin server tells of.
 #[derive(Debug)]

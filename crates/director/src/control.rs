@@ -14,12 +14,12 @@ use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers};
 use udp_director_inventory::kubernetes::ClusterStatus;
 
-use crate::admin::Readiness;
 use crate::config::{Config, restart_needed};
 use crate::config_source::ConfigSource;
 use crate::evacuation::Evacuation;
 use crate::ports::Ports;
 use crate::query::Catalog;
+use crate::readiness::Readiness;
 use crate::rules;
 use crate::source::{Change, Objects, Source, targets};
 

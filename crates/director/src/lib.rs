@@ -12,5 +12,6 @@ mod ports;
 pub mod process;
 pub mod query;
 pub mod rbac;
+mod readiness;
 mod rules;
 mod source;

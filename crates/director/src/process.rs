@@ -17,7 +17,7 @@ use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions, raise_
 use udp_director_inventory::kubernetes::{self, Cluster};
 use udp_director_inventory::{FileWatch, read_objects};
 
-use crate::admin::{Admin, Heartbeat, Readiness};
+use crate::admin::{Admin, Heartbeat};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
 use crate::control::{Control, ControlStatus, INVENTORY, ticks};
@@ -25,6 +25,7 @@ use crate::evacuation::{Evacuation, Movers};
 use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
+use crate::readiness::Readiness;
 use crate::rules;
 use crate::source::{Source, targets};
 
