@@ -1,11 +1,15 @@
 # The commands of this project. `make demo` needs Rust alone; `make test` installs what else it needs.
-.PHONY: demo test build fmt docs soak bench
+.PHONY: demo test test-kubernetes build fmt docs soak bench
 
 demo: ## Plays a whole game on this machine; KEEP=1 leaves it running
 	cargo run --release --locked --bin udp-director -- demo $(if $(KEEP),--keep)
 
 test: ## Runs every check and every test
 	scripts/test
+
+test-kubernetes: ## Runs the tests on a real Kubernetes API server, which it builds where it is missing
+	program=$$(scripts/kube-apiserver) && UDP_DIRECTOR_KUBE_APISERVER=$$program \
+		cargo test --workspace --locked --test 'kubernetes*'
 
 build: ## Builds the release binary, target/release/udp-director
 	cargo build --release --locked --bin udp-director

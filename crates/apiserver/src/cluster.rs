@@ -17,7 +17,8 @@ impl Nodes {
         Self { api: Api::all(client) }
     }
 
-    /// Creates a node with its addresses: pairs of a type (`InternalIP`, `ExternalIP`, `Hostname`) and a value.
+    /// Creates a node with its addresses: pairs of a type (`InternalIP`, `ExternalIP`, `Hostname`) and the
+    /// address.
     ///
     /// # Errors
     /// The server's refusal.
@@ -80,9 +81,9 @@ impl Services {
         self.services.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await
     }
 
-    /// Creates an EndpointSlice of IPv4 addresses (`addressType` in `content` says otherwise) of the service,
-    /// or changes it to this content: `endpoints` and `ports`, as in `discovery.k8s.io/v1`. The server refuses
-    /// addresses in 127.0.0.0/8.
+    /// Creates an EndpointSlice of the service, or changes it to this content: `endpoints` and `ports`, as
+    /// in `discovery.k8s.io/v1`. Addresses are IPv4 unless `addressType` in it says otherwise; the server
+    /// refuses those in 127.0.0.0/8.
     ///
     /// # Errors
     /// The server's refusal.

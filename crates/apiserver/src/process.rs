@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// A running program, in a process group of its own: Ctrl-C at the test ends it by way of its input.
 pub(crate) struct Process {
@@ -36,6 +36,15 @@ impl Process {
         let mut child = child.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let lifeline = child.stdin.take().expect("standard input is a pipe");
         Self { child, log, _lifeline: lifeline }
+    }
+
+    /// Asks the process to end (SIGTERM), unless it has. Its children are its own to tell: a server that is
+    /// told twice ends at once.
+    pub(crate) fn terminate(&mut self) {
+        if self.ended().is_none() {
+            kill_process(Pid::from_child(&self.child), Signal::TERM)
+                .expect("a child that has not been waited for");
+        }
     }
 
     /// Sends a signal to the process and its children, unless it has ended.

@@ -82,8 +82,8 @@ mod tests {
     fn counts_are_summed_over_codes_and_scopes() {
         let metrics = "\
 # TYPE apiserver_request_total counter
-apiserver_request_total{code=\"200\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",verb=\"LIST\"} 3
-apiserver_request_total{code=\"403\",group=\"\",resource=\"pods\",scope=\"namespace\",subresource=\"\",verb=\"LIST\"} 1
+apiserver_request_total{code=\"200\",group=\"\",resource=\"pods\",scope=\"a\",subresource=\"\",verb=\"LIST\"} 3
+apiserver_request_total{code=\"403\",group=\"\",resource=\"pods\",scope=\"b\",subresource=\"\",verb=\"LIST\"} 1
 apiserver_request_total{code=\"200\",group=\"agones.dev\",resource=\"gameservers\",subresource=\"status\",verb=\"PATCH\"} 1e+06
 apiserver_longrunning_requests{group=\"\",resource=\"pods\",subresource=\"\",verb=\"WATCH\"} 2
 other{verb=\"LIST\"} 7

@@ -28,7 +28,7 @@ use crate::{program, readiness};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long watches get to end after SIGTERM (`--shutdown-watch-termination-grace-period`). With zero the
-    /// server does not end them: it waits for its clients, for over 30 s if need be. Default: 3 s.
+    /// server does not end them: it waits for its clients, for 60 s if need be. Default: 3 s.
     pub watch_grace: Duration,
     /// The loopback address that it listens on. Default: one of 127.64.0.0/10 that no other server has.
     pub address: Option<IpAddr>,
@@ -160,22 +160,23 @@ impl ApiServer {
         audit::read(&self.folder.join(AUDIT_LOG), user)
     }
 
-    /// Sends SIGTERM and does not wait: with [`Settings::watch_grace`] the server ends its watches, and
-    /// refuses new connections, in its own time.
+    /// Sends SIGTERM and does not wait ([`ApiServer::stop`] or [`ApiServer::kill`] come next): the server
+    /// refuses new connections, and with [`Settings::watch_grace`] ends its watches, in its own time.
     pub fn terminate(&mut self) {
         if let Some(api) = &mut self.api {
-            api.signal(Signal::TERM);
+            api.terminate();
         }
     }
 
-    /// Ends the server by SIGTERM, as a rolling update does, waits for its end, and ends etcd.
+    /// Ends the server by SIGTERM, as a rolling update does, waits for its end, and ends etcd. That takes a
+    /// second; with a grace of zero and open watches, a minute.
     ///
     /// # Panics
     /// When it still runs after two minutes.
     pub async fn stop(&mut self) {
         for process in [self.api.take(), self.etcd.take()] {
             let Some(mut process) = process else { continue };
-            process.signal(Signal::TERM);
+            process.terminate();
             process.wait(readiness::LIMIT).await;
         }
     }

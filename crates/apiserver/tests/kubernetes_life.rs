@@ -1,16 +1,19 @@
 //! The life of a server that a test has alone: stop, kill, start again, go back.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, fs, io, thread};
 
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DynamicObject, ListParams, PostParams, WatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use udp_director_apiserver::{ApiServer, GameServers, Settings};
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn maps(client: Client) -> Api<ConfigMap> {
     Api::namespaced(client, "default")
@@ -50,6 +53,17 @@ async fn server_that_is_killed_keeps_its_objects_and_its_accounts() {
     let api = Api::<DynamicObject>::all_with(server.admin(), &GameServers::resource());
     let watch = api.watch(&WatchParams::default(), "0").await;
     assert!(watch.is_ok(), "custom resources can be watched at once: {:?}", watch.err());
+}
+
+#[tokio::test]
+async fn watches_end_when_the_server_stops_with_a_grace() {
+    let settings = Settings { watch_grace: Duration::from_secs(1), ..Settings::default() };
+    let mut server = ApiServer::start_with(settings).await;
+    let events = maps(server.admin()).watch(&WatchParams::default(), "0").await.expect("a watch");
+
+    server.stop().await;
+
+    tokio::time::timeout(LIMIT, events.count()).await.expect("the watch ends");
 }
 
 #[tokio::test]
@@ -99,53 +113,55 @@ async fn server_that_is_held_answers_late_but_loses_nothing() {
     assert!(asked.await.expect("no panic"));
 }
 
-/// The process of the test below: prints its server's folder, and waits to be killed.
-#[test]
-#[ignore = "run by the test below"]
-fn process_that_is_killed() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let server = runtime.block_on(ApiServer::start());
-    let account = runtime.block_on(server.service_account("default", "director"));
-    let folder = account.ca_file.parent().expect("a folder").to_owned();
-    fs::write(
-        env::var_os("FOLDER_FILE").expect("set by the test below"),
-        folder.to_string_lossy().as_bytes(),
-    )
-    .expect("a writable file");
-    loop {
-        thread::park();
-    }
-}
+/// The test runs itself a second time, as the one that is killed: with this variable set to a file's name.
+const FOLDER_FILE: &str = "UDP_DIRECTOR_FOLDER_FILE";
 
 #[test]
 fn test_that_is_killed_leaves_neither_processes_nor_files() {
+    if let Some(file) = env::var_os(FOLDER_FILE) {
+        return start_and_wait_for_death(Path::new(&file));
+    }
     let place = tempfile::tempdir().expect("a folder");
     let file = place.path().join("folder");
     let mut child = Command::new(env::current_exe().expect("this program"))
-        .args(["--ignored", "--exact", "process_that_is_killed"])
-        .env("FOLDER_FILE", &file)
+        .args(["--exact", "test_that_is_killed_leaves_neither_processes_nor_files"])
+        .env(FOLDER_FILE, &file)
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .expect("this program");
-    poll(|| fs::read_to_string(&file).is_ok_and(|text| !text.is_empty()));
+    poll(|| file.exists());
     let folder = PathBuf::from(fs::read_to_string(&file).expect("a folder's name"));
-    assert_eq!(processes_that_name(&folder), 3, "the API server, etcd and the keeper of the folder");
+    let running = processes_that_name(&folder);
 
     child.kill().expect("a child");
-    assert_eq!(child.wait().expect("a child").signal(), Some(9));
 
+    assert_eq!(child.wait().expect("a child").signal(), Some(9));
+    assert!(running >= 3, "the API server, etcd and the keeper of the folder: {running}");
     poll(|| processes_that_name(&folder) == 0 && !folder.exists());
 }
 
+/// Starts a server, tells the name of its folder, and waits: for the end of the other test at the longest.
+fn start_and_wait_for_death(file: &Path) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let server = runtime.block_on(ApiServer::start());
+    let account = runtime.block_on(server.service_account("default", "director"));
+    let folder = account.ca_file.parent().expect("a folder").to_string_lossy().into_owned();
+    let unfinished = file.with_extension("unfinished");
+    fs::write(&unfinished, folder).expect("a writable folder");
+    fs::rename(unfinished, file).expect("a file in the same folder");
+    io::copy(&mut io::stdin(), &mut io::sink()).expect("a pipe");
+}
+
 fn poll(mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn processes_that_name(folder: &std::path::Path) -> usize {
+fn processes_that_name(folder: &Path) -> usize {
     let folder = folder.to_string_lossy().into_owned();
     let entries = fs::read_dir("/proc").expect("/proc").filter_map(Result::ok);
     let commands = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
