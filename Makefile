@@ -9,7 +9,7 @@ test: ## Runs every check and every test
 
 test-kubernetes: ## Runs the tests on a real Kubernetes API server, which it builds where it is missing
 	program=$$(scripts/kube-apiserver) && UDP_DIRECTOR_KUBE_APISERVER=$$program \
-		cargo test --workspace --locked --test 'kubernetes*'
+		cargo test --workspace --locked --test 'kubernetes*' --test 'cluster*'
 
 build: ## Builds the release binary, target/release/udp-director
 	cargo build --release --locked --bin udp-director

@@ -19,12 +19,12 @@
 //! ```
 //!
 //! A test that stops, kills or sets a server back has one alone: [`ApiServer::start`]. A server takes 3
-//! to 5 s to start and 0.35 GB or more. `cargo test` builds the program by `scripts/kube-apiserver` (minutes,
-//! once) where `UDP_DIRECTOR_KUBE_APISERVER` does not name it; `make test-kubernetes` runs all tests that
-//! need it: those in files `tests/kubernetes*.rs` of any crate. There is no scheduler, no kubelet and no
-//! controller: a test plays them, with [`Kubelet`], [`Nodes`], [`Services`] and [`GameServers`].
-//! Everything panics, with the end of the server's log, when the server itself does not work: such a test
-//! has nothing to assert.
+//! to 5 s to start and 0.35 GB or more. `cargo test` builds the program by `scripts/kube-apiserver`
+//! (minutes, once) where `UDP_DIRECTOR_KUBE_APISERVER` does not name it; `make test-kubernetes` runs all
+//! tests that need it: the targets named `kubernetes*` or `cluster*` of any crate. There is no scheduler,
+//! no kubelet and no controller: a test plays them, with [`Kubelet`], [`Nodes`], [`Services`] and
+//! [`GameServers`]. Everything panics, with the end of the server's log, when the server itself does not
+//! work: such a test has nothing to assert.
 #![forbid(unsafe_code)]
 
 mod account;
