@@ -228,26 +228,32 @@ impl Inventory {
         let mut start = 0;
         let mut scopes = Vec::new();
         for neighbours in backends.chunk_by(|a, b| scope_of(a) == scope_of(b)) {
-            let scope = self.same_scope(start, neighbours).cloned();
+            let scope = self.patched_scope(start, neighbours);
             scopes.push(scope.unwrap_or_else(|| Scope::new(start, neighbours)));
             start += neighbours.len();
         }
         scopes
     }
 
-    /// The scope that begins there, if it holds the same backends with the same labels, of which the
-    /// same accept players.
-    fn same_scope(&self, start: usize, neighbours: &[Arc<Backend>]) -> Option<&Scope> {
+    /// The scope that begins there, if it holds the same backends: shared as far as they accept players
+    /// and have labels as before.
+    fn patched_scope(&self, start: usize, neighbours: &[Arc<Backend>]) -> Option<Scope> {
         let at = self.scopes.binary_search_by_key(&start, |scope| scope.start).ok()?;
-        let scope = &self.scopes[at];
+        let mut scope = self.scopes[at].clone();
         let known = &self.backends[start..start + scope.len];
-        let same = |(a, b): (&Arc<Backend>, &Arc<Backend>)| {
-            Arc::ptr_eq(a, b)
-                || (scope_of(a) == scope_of(b)
-                    && a.spec.accepting == b.spec.accepting
-                    && a.spec.labels == b.spec.labels)
+        let pairs = || known.iter().zip(neighbours).enumerate().filter(|(_, (a, b))| !Arc::ptr_eq(a, b));
+        let same = |(_, (a, b)): (usize, (&Arc<Backend>, &Arc<Backend>))| {
+            scope_of(a) == scope_of(b) && a.spec.id == b.spec.id
         };
-        (known.len() == neighbours.len() && known.iter().zip(neighbours).all(same)).then_some(scope)
+        if known.len() != neighbours.len() || !pairs().all(same) {
+            return None;
+        }
+        for (offset, (before, now)) in pairs() {
+            if before.spec.accepting != now.spec.accepting || before.spec.labels != now.spec.labels {
+                scope.patch(offset, &before.spec, &now.spec);
+            }
+        }
+        Some(scope)
     }
 
     /// The load of each backend, in order.
@@ -313,12 +319,27 @@ impl Scope {
         let mut accepting = LabelIndex::default();
         for (position, backend) in (start..).zip(backends) {
             if backend.spec.accepting {
-                let position = u32::try_from(position).expect("fewer backends than addresses");
-                accepting.add(position, &backend.spec.labels);
+                accepting.add(index_of(position), &backend.spec.labels);
             }
         }
         Scope { start, len: backends.len(), accepting: Arc::new(accepting) }
     }
+
+    /// Another spec stands at that place.
+    fn patch(&mut self, offset: usize, before: &BackendSpec, now: &BackendSpec) {
+        let position = index_of(self.start + offset);
+        let accepting = Arc::make_mut(&mut self.accepting);
+        match (before.accepting, now.accepting) {
+            (true, true) => accepting.relabel(position, &before.labels, &now.labels),
+            (true, false) => accepting.remove(position, &before.labels),
+            (false, true) => accepting.add(position, &now.labels),
+            (false, false) => {}
+        }
+    }
+}
+
+fn index_of(position: usize) -> u32 {
+    u32::try_from(position).expect("fewer backends than addresses")
 }
 
 fn order(spec: &BackendSpec) -> (&str, &str, &str, &BackendId) {

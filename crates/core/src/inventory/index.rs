@@ -2,20 +2,48 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-/// Positions of backends by exact label. Each list is in ascending order.
-#[derive(Debug, Default)]
+/// Positions of backends by exact label. Each list is in ascending order. A copy shares all that is not
+/// changed afterwards.
+#[derive(Clone, Debug, Default)]
 pub(super) struct LabelIndex {
     all: Vec<u32>,
-    with: HashMap<String, HashMap<String, Vec<u32>>>,
+    with: HashMap<String, Arc<Values>>,
 }
 
+/// By the label's value.
+type Values = HashMap<Arc<str>, Arc<Vec<u32>>>;
+
 impl LabelIndex {
-    /// Enters a backend; its position is above all that were entered before.
+    /// Enters a backend.
     pub(super) fn add(&mut self, position: u32, labels: &BTreeMap<String, String>) {
-        self.all.push(position);
+        insert(&mut self.all, position);
         for (key, value) in labels {
-            self.list(key, value).push(position);
+            self.add_label(position, key, value);
+        }
+    }
+
+    /// Takes a backend out that was entered with these labels.
+    pub(super) fn remove(&mut self, position: u32, labels: &BTreeMap<String, String>) {
+        remove(&mut self.all, position);
+        for (key, value) in labels {
+            self.remove_label(position, key, value);
+        }
+    }
+
+    /// Gives a backend that was entered other labels.
+    pub(super) fn relabel(
+        &mut self,
+        position: u32,
+        before: &BTreeMap<String, String>,
+        now: &BTreeMap<String, String>,
+    ) {
+        for (key, value) in before.iter().filter(|(key, value)| now.get(*key) != Some(*value)) {
+            self.remove_label(position, key, value);
+        }
+        for (key, value) in now.iter().filter(|(key, value)| before.get(*key) != Some(*value)) {
+            self.add_label(position, key, value);
         }
     }
 
@@ -35,18 +63,48 @@ impl LabelIndex {
     }
 
     fn with(&self, key: &str, value: &str) -> &[u32] {
-        self.with.get(key).and_then(|values| values.get(value)).map_or(&[], Vec::as_slice)
+        self.with.get(key).and_then(|values| values.get(value)).map_or(&[], |list| list.as_slice())
     }
 
     /// Looks first and inserts then, so that a label that is known costs no copy of its text.
-    fn list(&mut self, key: &str, value: &str) -> &mut Vec<u32> {
+    fn add_label(&mut self, position: u32, key: &str, value: &str) {
         if !self.with.contains_key(key) {
-            self.with.insert(key.to_owned(), HashMap::new());
+            self.with.insert(key.to_owned(), Arc::default());
         }
-        let values = self.with.get_mut(key).expect("a key that was inserted above");
+        let values = Arc::make_mut(self.with.get_mut(key).expect("a key that was inserted above"));
         if !values.contains_key(value) {
-            values.insert(value.to_owned(), Vec::new());
+            values.insert(value.into(), Arc::default());
         }
-        values.get_mut(value).expect("a value that was inserted above")
+        let list = values.get_mut(value).expect("a value that was inserted above");
+        insert(Arc::make_mut(list), position);
+    }
+
+    fn remove_label(&mut self, position: u32, key: &str, value: &str) {
+        let Some(values) = self.with.get_mut(key).map(Arc::make_mut) else { return };
+        let Some(list) = values.get_mut(value).map(Arc::make_mut) else { return };
+        remove(list, position);
+        if list.is_empty() {
+            values.remove(value);
+        }
+        if values.is_empty() {
+            self.with.remove(key);
+        }
+    }
+}
+
+fn insert(list: &mut Vec<u32>, position: u32) {
+    match list.last() {
+        Some(last) if *last >= position => {
+            if let Err(at) = list.binary_search(&position) {
+                list.insert(at, position);
+            }
+        }
+        _ => list.push(position),
+    }
+}
+
+fn remove(list: &mut Vec<u32>, position: u32) {
+    if let Ok(at) = list.binary_search(&position) {
+        list.remove(at);
     }
 }

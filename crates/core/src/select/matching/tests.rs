@@ -105,10 +105,18 @@ fn any_query() -> impl Strategy<Value = wire::Query> {
 proptest! {
     #[test]
     fn index_gives_what_a_walk_over_all_backends_gives(
-        specs in prop::collection::vec(any_spec(), 0..30),
+        rounds in prop::collection::vec(prop::collection::vec(any_spec(), 0..30), 1..4),
         asked in any_query(),
     ) {
-        let inventory = inventory(specs);
+        let mut inventory = Inventory::default();
+        let mut all = Vec::new();
+        for specs in rounds {
+            // Later ones come first: of one id the first counts, so that most stay and some change.
+            all = specs.into_iter().chain(all).collect();
+            let mut seen = std::collections::HashSet::new();
+            all.retain(|spec: &BackendSpec| seen.insert(spec.id.clone()));
+            inventory = inventory.next(all.clone(), Vec::new());
+        }
         let query = Query::compile(&asked).expect("a query that compiles");
         let walked: Vec<_> = inventory
             .backends()
