@@ -22,6 +22,8 @@ mod client;
 mod cluster;
 mod collect;
 mod config_map;
+#[cfg(test)]
+mod fake;
 mod fault;
 #[cfg(test)]
 mod fixtures;

@@ -112,16 +112,39 @@ impl<'a> Object<'a> {
         }))
     }
 
-    /// The status, for a Pod without what kubelet notes of its containers: that takes more room than
-    /// all the rest, and no player chooses by it.
+    /// The status, without what no player chooses by and what takes most of the room: what is empty,
+    /// what kubelet notes of a Pod's containers, when and why its conditions came about, and a
+    /// GameServer's addresses, of which the backend has the right one.
     fn status(self) -> Value {
-        match &self.value["status"] {
-            Value::Object(status) if self.is_pod() => {
-                let kept = status.iter().filter(|(key, _)| !key.ends_with("ontainerStatuses"));
-                Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
-            }
-            status => status.clone(),
+        let Value::Object(status) = &self.value["status"] else { return self.value["status"].clone() };
+        let is_kept = |key: &str| match (self.is_pod(), self.is_game_server()) {
+            (true, _) => !key.ends_with("ontainerStatuses"),
+            (_, true) => key != "addresses",
+            _ => true,
+        };
+        let kept = status.iter().filter(|(key, _)| is_kept(key));
+        Value::Object(kept.filter_map(|(key, value)| Some((key.clone(), pruned(value)?))).collect())
+    }
+}
+
+/// The value without its empty parts, and without the times and texts of conditions; `None` where
+/// nothing is left.
+fn pruned(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::Array(entries) if entries.is_empty() => None,
+        Value::Object(map) if map.is_empty() => None,
+        // Places count in a list, so entries stay.
+        Value::Array(entries) => {
+            Some(entries.iter().map(|entry| pruned(entry).unwrap_or(Value::Null)).collect())
         }
+        Value::Object(map) => {
+            let is_condition = map.contains_key("type") && map.contains_key("lastTransitionTime");
+            let is_kept = |key: &str| !is_condition || ["type", "status", "reason"].contains(&key);
+            let kept = map.iter().filter(|(key, _)| is_kept(key));
+            Some(kept.filter_map(|(key, value)| Some((key.clone(), pruned(value)?))).collect())
+        }
+        scalar => Some(scalar.clone()),
     }
 }
 

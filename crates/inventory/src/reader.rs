@@ -74,7 +74,7 @@ impl Reader {
             name: object.name.to_owned(),
             address: place.address,
             ports: place.ports,
-            view: object.view(&labels, &annotations)?,
+            view: object.view(&labels, &annotations)?.into(),
             labels,
             annotations,
             accepting: place.ready && accepts(object, &rules.ready),

@@ -130,6 +130,9 @@ impl Assembly {
         let rank = (object.namespace.to_owned(), object.name.to_owned());
         let Some(store) = self.store_mut(watch) else { return false };
         let known = store.read(object);
+        if store.kind.is_empty() {
+            object.kind.clone_into(&mut store.kind);
+        }
         if let Some(named) = &mut store.named {
             named.insert(rank.clone());
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::api_server;
 use super::assembly::{Assembly, WatchId};
-use super::follower::{Follower, Sink};
+use super::follower::{Follower, QUIET, Sink};
 use super::needed::Needed;
 use super::progress::{Progress, WatchStatus};
 use super::view::View;
@@ -154,7 +154,8 @@ impl Cluster {
         let needed = id.needed.clone();
         let sink = WatchSink { id: id.clone(), view: self.view(), versions: self.versions.clone() };
         let client = self.client.clone();
-        let follower = Follower { client, needed, name: None, sink, progress: Arc::clone(&progress) };
+        let (progress_there, quiet) = (Arc::clone(&progress), QUIET);
+        let follower = Follower { client, needed, name: None, sink, progress: progress_there, quiet };
         let mut api_server = self.api_server.clone();
         let view = self.view();
         let task = tokio::spawn(async move {
@@ -221,3 +222,6 @@ impl Sink for WatchSink {
 
 /// How often an inventory is assembled at most.
 const PACE: Duration = Duration::from_millis(30);
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,6 @@ use super::assembly::Assembly;
 use super::needed::{Needed, Proof};
 use super::plan::Served;
 use super::store::{Candidate, Reading};
-use crate::object::text;
 use crate::reason::Reason;
 use crate::service::Services;
 use crate::targets::Targets;
@@ -45,10 +44,11 @@ impl Assembly {
                 match self.stores.get_mut(needed).filter(|store| store.listed) {
                     None => judge.stand_in(needed, previous, &mut collected),
                     Some(store) => {
+                        let kind = store.kind.as_str();
                         let known = store.objects.iter_mut();
                         let seen = known.filter(|(rank, _)| served.sees(&rank.0));
                         let readings = seen.filter_map(|(_, known)| known.readings.get_mut(*reader));
-                        readings.for_each(|reading| judge.enter(reading, &mut collected));
+                        readings.for_each(|reading| judge.enter(kind, reading, &mut collected));
                     }
                 }
             }
@@ -69,7 +69,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn enter(&self, reading: &mut Reading, collected: &mut Collected) {
+    fn enter(&self, kind: &str, reading: &mut Reading, collected: &mut Collected) {
         let candidate = match reading {
             Reading::Candidate(candidate) => candidate,
             Reading::Refused(refused) => return collected.refused.push(Arc::clone(refused)),
@@ -80,7 +80,7 @@ impl Judge<'_> {
         let fallback = self.fallback.and_then(|previous| previous.by_id(&candidate.spec.id));
         match fallback.filter(|backend| self.targets.check(backend.spec.address).is_ok()) {
             Some(backend) => collected.specs.push(backend.spec.share()),
-            None => collected.refused.push(Arc::new(self.refused(&candidate.spec, &reason))),
+            None => collected.refused.push(Arc::new(self.refused(kind, &candidate.spec, &reason))),
         }
     }
 
@@ -125,12 +125,9 @@ impl Judge<'_> {
         collected.specs.extend(standing.map(|backend| backend.spec.share()));
     }
 
-    fn refused(&self, spec: &BackendSpec, reason: &Reason) -> Refused {
-        let object = ObjectRef {
-            kind: text(&spec.view["kind"]).to_owned(),
-            namespace: spec.namespace.clone(),
-            name: spec.name.clone(),
-        };
+    fn refused(&self, kind: &str, spec: &BackendSpec, reason: &Reason) -> Refused {
+        let object =
+            ObjectRef { kind: kind.to_owned(), namespace: spec.namespace.clone(), name: spec.name.clone() };
         let reason = format!("{}: {reason}", self.served.mapping.resource_type);
         Refused { object, reason }
     }

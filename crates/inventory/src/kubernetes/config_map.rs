@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::follower::{Follower, Sink};
+use super::follower::{Follower, QUIET, Sink};
 use super::needed::Needed;
 use super::progress::Progress;
 
@@ -29,9 +29,6 @@ pub enum ConfigMapError {
     /// It has no key `config.yaml`, and not exactly one other key.
     #[error("the ConfigMap {0} has neither a key config.yaml nor just one key")]
     NoKey(String),
-    /// The task that follows it has ended.
-    #[error("the ConfigMap {0} is no longer followed")]
-    Ended(String),
 }
 
 impl ConfigMapWatch {
@@ -42,7 +39,8 @@ impl ConfigMapWatch {
         let sink = ConfigMapSink { of, told, known: false, named: false };
         let needed = Needed::of(("", "v1", "configmaps"), Some(namespace));
         let progress = Arc::new(Progress::new());
-        let follower = Follower { client, needed, name: Some(name.to_owned()), sink, progress };
+        let name = Some(name.to_owned());
+        let follower = Follower { client, needed, name, sink, progress, quiet: QUIET };
         ConfigMapWatch { found, task: tokio::spawn(follower.run()) }
     }
 
@@ -130,3 +128,6 @@ impl Sink for ConfigMapSink {
 }
 
 const KEY: &str = "config.yaml";
+
+#[cfg(test)]
+mod tests;

@@ -38,6 +38,8 @@ pub(super) struct Follower<S> {
     pub(super) name: Option<String>,
     pub(super) sink: S,
     pub(super) progress: Arc<Progress>,
+    /// How long a watch may be quiet, at most, before the newest version is asked for.
+    pub(super) quiet: Duration,
 }
 
 /// Where a follower is.
@@ -47,7 +49,7 @@ struct Position {
     resource: Option<Resource>,
     /// The last version that was seen; `None` means that a list is due.
     version: Option<String>,
-    /// When a fault last took a list: they are paced.
+    /// When a fault last took a list, or will: they are paced.
     forced_at: Option<Instant>,
     /// Whether nothing was missed since the version was read in a list.
     fresh: bool,
@@ -130,7 +132,7 @@ impl<S: Sink> Follower<S> {
         let begun = Instant::now();
         let mut events = pin!(watch.resource.watch(&watch.version).await?);
         let mut heard = begun;
-        let mut check = pin!(check(watch.resource.clone(), begun + jittered(QUIET)));
+        let mut check = pin!(check(watch.resource.clone(), begun + jittered(self.quiet)));
         loop {
             tokio::select! {
                 biased;
@@ -141,7 +143,7 @@ impl<S: Sink> Follower<S> {
                     self.take(&event?, &mut watch.version)?;
                     watch.suspected = false;
                     heard = Instant::now();
-                    check.set(self::check(watch.resource.clone(), heard + jittered(QUIET)));
+                    check.set(self::check(watch.resource.clone(), heard + jittered(self.quiet)));
                 }
                 newest = &mut check => {
                     self.compare(watch, newest?)?;
@@ -149,7 +151,7 @@ impl<S: Sink> Follower<S> {
                         self.progress.restart("silent");
                         return Ok(());
                     }
-                    let pause = if watch.suspected { SECOND_LOOK } else { jittered(QUIET) };
+                    let pause = if watch.suspected { SECOND_LOOK.min(self.quiet) } else { jittered(self.quiet) };
                     check.set(self::check(watch.resource.clone(), Instant::now() + pause));
                 }
             }
@@ -215,9 +217,10 @@ impl Position {
         if fault.takes_a_list() {
             self.version = None;
             // At once, but not over and over.
-            let before = self.forced_at.replace(Instant::now());
-            let paced = before.is_some_and(|at| at.elapsed() < LIST_PACE);
-            return if paced { backoff.after_failure().max(LIST_PACE) } else { Duration::ZERO };
+            let now = Instant::now();
+            let due = self.forced_at.map_or(now, |before| now.max(before + LIST_PACE));
+            self.forced_at = Some(due);
+            return due - now;
         }
         match fault {
             // It may come back as something else. What is known of it stays until then: a resource
@@ -241,8 +244,8 @@ async fn check(resource: Resource, at: Instant) -> Result<(String, Option<u64>),
 
 /// Objects of a list that are taken in before others get a turn.
 const BATCH: usize = 25;
-/// How long a watch may be quiet, at most, before the newest version is asked for.
-const QUIET: Duration = Duration::from_secs(20);
+/// How long a watch may be quiet where nothing else is asked for: a deaf one is due within 30 s.
+pub(super) const QUIET: Duration = Duration::from_secs(20);
 /// When to look again where the count differs.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 /// Bookmarks come about once a minute: a watch that is silent for longer may hang on a dead connection.
@@ -252,3 +255,6 @@ const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const LIST_PACE: Duration = Duration::from_secs(1);
 const DISCOVERY_PACE: Duration = Duration::from_secs(3);
 const FORBIDDEN_PACE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub(super) struct Store {
     /// Tells this watch from an earlier one on the same resource, whose last words may come late.
     pub(super) number: u64,
     pub(super) uses: Uses,
+    /// The kind of its objects; empty before the first one.
+    pub(super) kind: String,
     pub(super) objects: BTreeMap<Rank, Known>,
     /// Whether a list has come to its end once.
     pub(super) listed: bool,
@@ -60,7 +62,7 @@ pub(super) struct Joined {
 
 impl Store {
     pub(super) fn new(number: u64, uses: Uses) -> Store {
-        Store { number, uses, objects: BTreeMap::new(), listed: false, named: None }
+        Store { number, uses, kind: String::new(), objects: BTreeMap::new(), listed: false, named: None }
     }
 
     /// What there is to know of the object.

@@ -45,3 +45,6 @@ fn refused(now: &[Arc<Refused>], previous: &Inventory) -> Arc<[Refused]> {
     }
     now.iter().map(|refused| Refused::clone(refused)).collect()
 }
+
+#[cfg(test)]
+mod tests;
