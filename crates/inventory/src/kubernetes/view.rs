@@ -16,8 +16,8 @@ pub struct View {
 impl View {
     /// The inventory as it is known now, following `previous`.
     ///
-    /// Costs about 10 ms of computing for ten thousand backends when some come or go, and a fraction
-    /// of that when some change; a backend that says what it said in `previous` is shared with it.
+    /// Measured for ten thousand backends, optimised, on a busy machine: 8 to 11 ms when some change,
+    /// 26 ms when some come or go. A backend that says what it said in `previous` is shared with it.
     pub fn assemble(&self, previous: &Inventory) -> Inventory {
         let collected = self.with(|assembly| assembly.collect(previous));
         let refused = refused(&collected.refused, previous);
