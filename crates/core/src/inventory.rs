@@ -9,15 +9,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::addr::BackendAddr;
 use crate::load::Load;
 use crate::settings::Listener;
 
+pub use self::view::View;
+
 use self::index::LabelIndex;
 
 mod index;
+mod view;
 
 /// What makes a backend the same one in two snapshots: the resource type and the object's UID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,7 +62,7 @@ pub struct BackendSpec {
     /// The object's annotations that a query may ask for.
     pub annotations: BTreeMap<String, String>,
     /// What a status query sees: `metadata` and `status`, never `spec`, which can hold secrets.
-    pub view: Value,
+    pub view: View,
     /// Whether it takes new players: it is ready, does not terminate and does not drain.
     pub accepting: bool,
 }

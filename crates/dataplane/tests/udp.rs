@@ -122,7 +122,7 @@ fn inventory(backends: &[&UdpSocket]) -> Inventory {
             ports: Ports::One(addr.port()),
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
-            view: serde_json::Value::Null,
+            view: serde_json::Value::Null.into(),
             accepting: true,
         }
     });

@@ -90,7 +90,7 @@ fn backend(name: &str, resource_type: &str, address: IpAddr, ports: Ports) -> Ba
         ports,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        view: Value::Null,
+        view: Value::Null.into(),
         accepting: true,
     }
 }

@@ -232,7 +232,7 @@ fn inventory(backends: &[SocketAddr]) -> Inventory {
         ports: Ports::One(addr.port()),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        view: serde_json::Value::Null,
+        view: serde_json::Value::Null.into(),
         accepting: true,
     };
     Inventory::default().next(backends.iter().enumerate().map(spec).collect(), Vec::new())

@@ -202,6 +202,27 @@ impl Director {
     }
 }
 
+#[allow(dead_code, reason = "for the benchmark")]
+impl Director {
+    /// Its resident memory, in MiB.
+    pub(crate) fn memory_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let kib = line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok());
+        kib.expect("a number") / 1024.0
+    }
+
+    /// How much CPU time it has used.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let nanos = tasks.filter_map(|task| {
+            let spent = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            spent.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        nanos.sum::<f64>() / 1e9
+    }
+}
+
 impl Drop for Director {
     fn drop(&mut self) {
         let _ = self.child.kill();

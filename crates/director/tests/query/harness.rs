@@ -236,7 +236,7 @@ pub(crate) fn backend(name: &str, resource_type: &str, namespace: &str, ports: P
         ports,
         labels: [("tier".to_owned(), "gold".to_owned())].into(),
         annotations: Default::default(),
-        view: json!({"status": {"phase": "Running"}}),
+        view: json!({"status": {"phase": "Running"}}).into(),
         accepting: true,
     }
 }

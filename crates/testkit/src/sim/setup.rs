@@ -92,7 +92,7 @@ pub fn backend(name: &str, host: u8) -> BackendSpec {
         ports: Ports::Named(BTreeMap::from([("game".to_owned(), 7000), ("voice".to_owned(), 7001)])),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        view: serde_json::Value::Null,
+        view: serde_json::Value::Null.into(),
         accepting: true,
     }
 }

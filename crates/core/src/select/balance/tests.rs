@@ -30,7 +30,7 @@ fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
         ports: Ports::One(7777),
         labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
         annotations: BTreeMap::new(),
-        view: Value::Null,
+        view: Value::Null.into(),
         accepting: true,
     }
 }

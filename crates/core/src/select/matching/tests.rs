@@ -19,7 +19,7 @@ fn spec(resource_type: &str, namespace: &str, name: &str) -> BackendSpec {
         ports: Ports::One(7777),
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
-        view: json!({}),
+        view: json!({}).into(),
         accepting: true,
     }
 }
@@ -62,7 +62,7 @@ fn backend_that_does_not_accept_never_matches() {
 fn annotations_and_status_narrow_what_matches() {
     let annotated =
         BackendSpec { annotations: [("map".into(), "de dust".into())].into(), ..spec("a", "x", "1") };
-    let full = BackendSpec { view: json!({"status": {"players": 16}}), ..spec("a", "x", "2") };
+    let full = BackendSpec { view: json!({"status": {"players": 16}}).into(), ..spec("a", "x", "2") };
     let inventory = inventory(vec![annotated, full]);
     let by_annotation = query(json!({"resourceType": "a", "annotationSelector": {"map": "de dust"}}));
     let status = json!({"jsonPath": "status.players", "expectedValues": [8, "16"]});
