@@ -1,5 +1,5 @@
 # The commands of this project. `make demo` needs Rust alone; `make test` installs what else it needs.
-.PHONY: demo test test-kubernetes build fmt docs soak bench
+.PHONY: demo test test-kubernetes build fmt docs manifests soak bench
 
 demo: ## Plays a whole game on this machine; KEEP=1 leaves it running
 	cargo run --release --locked --bin udp-director -- demo $(if $(KEEP),--keep)
@@ -19,6 +19,9 @@ fmt: ## Formats the code
 
 docs: ## Writes the generated documents anew
 	UPDATE_DOCS=1 cargo test --locked -p udp-director-director
+
+manifests: ## Renders the chart to deploy/manifests anew
+	scripts/manifests
 
 soak: ## Plays on a director for MINUTES=60 with everything going on; SEED=1, JSON=FILE
 	cargo build --release --locked --bin udp-director --bin udp-director-soak

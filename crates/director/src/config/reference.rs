@@ -142,5 +142,9 @@ const INVENTORY: &str = "
 
 The inventory file is watched as well, and taken over as a whole or not at all. One without any object is
 refused, since it is what a file reads that is about to be written; `{apiVersion: v1, kind: List, items: []}`
-says that there is none. A backend that is no longer in the file, or has another address, ends its sessions.
+says that there is none.
+
+Players of a backend that is no longer there, or has another address, go to another that matches what they
+asked for; where none does, or another object has taken its name or address, their sessions end. `whenLost`
+says what becomes of them before. The same holds for a cluster's objects.
 ";
