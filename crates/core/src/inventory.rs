@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::addr::BackendAddr;
 use crate::load::Load;
@@ -63,6 +64,8 @@ pub struct BackendSpec {
     pub annotations: BTreeMap<String, String>,
     /// What a status query sees: `metadata` and `status`, never `spec`, which can hold secrets.
     pub view: View,
+    /// Until when it may go on, where it has been asked to end.
+    pub ends_at: Option<SystemTime>,
     /// Whether it takes new players: it is ready, does not terminate and does not drain.
     pub accepting: bool,
 }

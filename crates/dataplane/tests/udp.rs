@@ -123,6 +123,7 @@ fn inventory(backends: &[&UdpSocket]) -> Inventory {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             view: serde_json::Value::Null.into(),
+            ends_at: None,
             accepting: true,
         }
     });

@@ -160,6 +160,8 @@ impl Control {
         // The lock is let go in between, for those who wait for it.
         while self.ledger.lock().expire(now) {}
         self.ports.close_drained();
+        let inventory = Arc::clone(self.ledger.lock().inventory());
+        self.evacuation.look_at_ends(&inventory, &self.config);
         self.evacuation.step(now, self.config.max_migrations_per_second);
     }
 

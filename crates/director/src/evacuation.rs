@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -44,6 +44,8 @@ pub(crate) struct Evacuation {
     /// Sessions to be closed, of which the worker was too busy to be told.
     closing: Vec<(SessionId, Arc<Seat>)>,
     moving: JoinSet<(SessionId, Result<(), Refusal>)>,
+    /// When the first of the backends that players are on has to have ended.
+    next_end: Option<SystemTime>,
     pace: Pace,
     random: u64,
 }
@@ -94,13 +96,24 @@ impl Evacuation {
             stuck_until: Moment::default(),
             closing: Vec::new(),
             moving: JoinSet::new(),
+            next_end: None,
             pace: Pace::default(),
             random: rules::seed(),
         }
     }
 
+    /// Looks again where a backend's time to end is over by now.
+    pub(crate) fn look_at_ends(&mut self, inventory: &Inventory, config: &Config) {
+        if self.next_end.is_some_and(|end| end <= SystemTime::now()) {
+            self.compare(inventory, inventory, config);
+        }
+    }
+
     /// Looks at what has changed from one inventory to the one now in force.
     pub(crate) fn compare(&mut self, before: &Inventory, now: &Inventory, config: &Config) {
+        let played = now.backends().iter().filter(|backend| backend.load.seats() > 0);
+        let ends = played.filter_map(|backend| backend.spec.ends_at);
+        self.next_end = ends.filter(|end| *end > SystemTime::now()).min();
         let known: Vec<_> = self.leaving.drain().map(|(_, leaving)| leaving.backend).collect();
         let played = before.backends().iter().filter(|backend| backend.load.seats() > 0);
         let mut leave = HashMap::new();
@@ -241,7 +254,9 @@ fn fate(backend: &Backend, now: &Inventory, config: &Config) -> Option<Fate> {
         return Some(if is_replaced(backend, now) { Fate::Close } else { Fate::Move });
     };
     match policy {
-        WhenLost::Keep => None,
+        WhenLost::Keep => {
+            current.spec.ends_at.is_some_and(|end| end <= SystemTime::now()).then_some(Fate::Move)
+        }
         WhenLost::Close if current.spec.accepting => None,
         WhenLost::Close => Some(Fate::Close),
         WhenLost::Migrate if current.spec.accepting && current.spec.labels == spec.labels => None,

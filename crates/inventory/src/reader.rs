@@ -8,7 +8,7 @@ use udp_director_core::{BackendId, BackendSpec, ObjectRef, Ports, Refused};
 use crate::address::address;
 use crate::mapping::{Mapping, MappingError};
 use crate::object::Object;
-use crate::ready::{accepts, has_ended};
+use crate::ready::{accepts, ends_at, has_ended};
 use crate::reason::Reason;
 use crate::rules::Rules;
 
@@ -77,6 +77,7 @@ impl Reader {
             view: object.view(&labels, &annotations)?.into(),
             labels,
             annotations,
+            ends_at: ends_at(object),
             accepting: place.ready && accepts(object, &rules.ready),
         })
     }

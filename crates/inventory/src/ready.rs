@@ -1,5 +1,7 @@
 //! Whether an object takes new players.
 
+use std::time::SystemTime;
+
 use serde_json::Value;
 use udp_director_core::StatusMatch;
 
@@ -19,6 +21,18 @@ pub(crate) fn accepts(object: Object<'_>, conditions: &[StatusMatch]) -> bool {
 /// Pod's by now.
 pub(crate) fn has_ended(object: Object<'_>) -> bool {
     object.is_pod() && ["Succeeded", "Failed"].contains(&text(&object.value["status"]["phase"]))
+}
+
+/// When the time is over that the object has been given to end: what the API server writes as
+/// `metadata.deletionTimestamp`. What is no time has been written by somebody else, and means now.
+pub(crate) fn ends_at(object: Object<'_>) -> Option<SystemTime> {
+    match &object.value["metadata"]["deletionTimestamp"] {
+        Value::Null => None,
+        written => {
+            let time = written.as_str().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            Some(time.map_or(SystemTime::UNIX_EPOCH, SystemTime::from))
+        }
+    }
 }
 
 fn is_draining(object: Object<'_>) -> bool {

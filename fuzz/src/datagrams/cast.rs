@@ -91,6 +91,7 @@ fn backend(name: &str, resource_type: &str, address: IpAddr, ports: Ports) -> Ba
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         view: Value::Null.into(),
+        ends_at: None,
         accepting: true,
     }
 }

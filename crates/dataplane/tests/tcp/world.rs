@@ -233,6 +233,7 @@ fn inventory(backends: &[SocketAddr]) -> Inventory {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         view: serde_json::Value::Null.into(),
+        ends_at: None,
         accepting: true,
     };
     Inventory::default().next(backends.iter().enumerate().map(spec).collect(), Vec::new())

@@ -2,10 +2,10 @@
 
 mod rig;
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use rig::{Director, Server, pods_of, whereabouts};
 use serde_json::json;
 use udp_director_apiserver::{Account, ApiServer, Kubelet, NewPod};
@@ -52,6 +52,24 @@ async fn pods_come_and_go_while_players_play() {
     kubelet.remove("one").await.expect("it goes");
     director.until("he is moved", async || whereabouts(&player).await == "two").await;
     player.keep_alive().await.expect("his token still names his session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn players_stay_on_a_pod_that_terminates_until_its_time_is_over() {
+    let (server, namespace, account, kubelet) = namespace().await;
+    let (one, two) = (Server::start("one", [127, 0, 9, 1]), Server::start("two", [127, 0, 9, 2]));
+    let director = Director::start(server, &account, &pods_of(&namespace, "", "")).await;
+    run(&kubelet, "one", &[], &one).await;
+    let player = director.player(ANY).await;
+    run(&kubelet, "two", &[], &two).await;
+    let pods: Api<Pod> = Api::namespaced(server.admin(), &namespace);
+    pods.delete("one", &DeleteParams::default().grace_period(3)).await.expect("it terminates");
+    director
+        .until("nobody new comes", async || whereabouts(&director.player(ANY).await).await == "two")
+        .await;
+    assert_eq!(whereabouts(&player).await, "one");
+    director.until("he is moved", async || whereabouts(&player).await == "two").await;
+    pods.get("one").await.expect("it is still there, since nobody ends it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

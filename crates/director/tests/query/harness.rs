@@ -237,6 +237,7 @@ pub(crate) fn backend(name: &str, resource_type: &str, namespace: &str, ports: P
         labels: [("tier".to_owned(), "gold".to_owned())].into(),
         annotations: Default::default(),
         view: json!({"status": {"phase": "Running"}}).into(),
+        ends_at: None,
         accepting: true,
     }
 }

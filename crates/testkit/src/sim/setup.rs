@@ -93,6 +93,7 @@ pub fn backend(name: &str, host: u8) -> BackendSpec {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         view: serde_json::Value::Null.into(),
+        ends_at: None,
         accepting: true,
     }
 }

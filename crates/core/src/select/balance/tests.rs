@@ -31,6 +31,7 @@ fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
         labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
         annotations: BTreeMap::new(),
         view: Value::Null.into(),
+        ends_at: None,
         accepting: true,
     }
 }

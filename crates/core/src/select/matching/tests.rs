@@ -20,6 +20,7 @@ fn spec(resource_type: &str, namespace: &str, name: &str) -> BackendSpec {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         view: json!({}).into(),
+        ends_at: None,
         accepting: true,
     }
 }
