@@ -1,5 +1,6 @@
 //! The control task: the one place that changes configuration and inventory while players play.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use udp_director_core::{Balancer, DefaultEndpoint, Inventory, Moment, Settings, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Workers};
@@ -84,6 +85,9 @@ pub(crate) struct Control {
     pub(crate) waiting: Option<Config>,
     /// Players whose backend leaves.
     pub(crate) evacuation: Evacuation,
+    /// How many refused objects may be logged until `refusals_again`.
+    pub(crate) refusals_to_log: usize,
+    pub(crate) refusals_again: Moment,
     /// When to look at what time brings about.
     pub(crate) ticks: Interval,
 }
@@ -156,6 +160,9 @@ impl Control {
         };
         if let Some(seen) = seen {
             self.status.inventory_seen.store(seen, Ordering::Relaxed);
+        }
+        if now >= self.refusals_again {
+            (self.refusals_to_log, self.refusals_again) = (LOGGED_REFUSALS, now + REFUSALS_INTERVAL);
         }
         // The lock is let go in between, for those who wait for it.
         while self.ledger.lock().expire(now) {}
@@ -297,9 +304,7 @@ impl Control {
 
     /// Puts an inventory in force, and sees to the players whose backend leaves.
     fn publish(&mut self, inventory: Inventory) {
-        for refused in inventory.refused().iter().take(LOGGED_REFUSALS) {
-            warn!(object = %refused.object, reason = %refused.reason, "object is no backend");
-        }
+        self.log_refusals(&inventory);
         let (backends, refused) = (inventory.backends().len(), inventory.refused().len());
         let inventory = Arc::new(inventory);
         let default_endpoint = self.default_endpoint(&inventory);
@@ -310,9 +315,25 @@ impl Control {
             before
         };
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
-        info!(backends, refused, "inventory published");
+        debug!(backends, refused, "inventory published");
         self.evacuation.compare(&before, &inventory, &self.config);
         self.evacuation.step(self.clock.now(), self.config.max_migrations_per_second);
+    }
+
+    /// Logs which objects are no backends that were not among those before; a few a second at most.
+    fn log_refusals(&mut self, inventory: &Inventory) {
+        let before = Arc::clone(self.ledger.lock().inventory());
+        if Arc::ptr_eq(&before.refused_shared(), &inventory.refused_shared()) {
+            return;
+        }
+        let known: BTreeSet<_> =
+            before.refused().iter().map(|refused| (&refused.object, &refused.reason)).collect();
+        let new =
+            inventory.refused().iter().filter(|refused| !known.contains(&(&refused.object, &refused.reason)));
+        for refused in new.take(self.refusals_to_log) {
+            self.refusals_to_log -= 1;
+            warn!(object = %refused.object, reason = %refused.reason, "object is no backend");
+        }
     }
 
     fn default_endpoint(&self, inventory: &Arc<Inventory>) -> Option<Arc<DefaultEndpoint>> {
@@ -324,8 +345,11 @@ impl Control {
     }
 }
 
-/// How many refused objects one publication logs.
-const LOGGED_REFUSALS: usize = 20;
+/// How many refused objects are logged within [`REFUSALS_INTERVAL`]. `/readyz?verbose` lists them.
+pub(crate) const LOGGED_REFUSALS: usize = 20;
+
+/// See [`LOGGED_REFUSALS`].
+const REFUSALS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What `/readyz` names until the first whole inventory is in force.
 pub(crate) const INVENTORY: &str = "inventory";

@@ -1,6 +1,6 @@
 //! Evacuation: players whose backend leaves go to another, at a bounded rate, or their sessions end.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -114,29 +114,41 @@ impl Evacuation {
         let played = now.backends().iter().filter(|backend| backend.load.seats() > 0);
         let ends = played.filter_map(|backend| backend.spec.ends_at);
         self.next_end = ends.filter(|end| *end > SystemTime::now()).min();
-        let known: Vec<_> = self.leaving.drain().map(|(_, leaving)| leaving.backend).collect();
         let played = before.backends().iter().filter(|backend| backend.load.seats() > 0);
-        let mut leave = HashMap::new();
-        for backend in known.iter().chain(played) {
-            if backend.load.seats() > 0
-                && let Some(fate) = fate(backend, now, config)
-            {
-                let leaving = Leaving { backend: Arc::clone(backend), fate };
-                leave.insert(backend.spec.id.clone(), leaving);
+        let mut leaving = HashMap::new();
+        let mut fresh = HashSet::new();
+        for backend in played {
+            if let Some(fate) = fate(backend, now, config) {
+                fresh.insert(backend.spec.id.clone());
+                leaving.insert(backend.spec.id.clone(), Leaving { backend: Arc::clone(backend), fate });
             }
         }
-        self.leaving = leave;
-        self.enter();
+        for (id, known) in self.leaving.drain() {
+            let Some(fate) = fate(&known.backend, now, config) else { continue };
+            if known.backend.load.seats() == 0 {
+                continue;
+            }
+            // Whoever was there has been entered, unless something else has come about since.
+            let as_before = fate == known.fate && same_labels(before, now, &id);
+            if as_before {
+                fresh.remove(&id);
+            } else {
+                fresh.insert(id.clone());
+            }
+            leaving.entry(id).or_insert(Leaving { fate, ..known });
+        }
+        self.leaving = leaving;
+        self.enter(&fresh);
     }
 
-    /// Enters everybody who plays on a backend that leaves.
-    fn enter(&mut self) {
-        if self.leaving.is_empty() {
+    /// Enters everybody who plays on these backends.
+    fn enter(&mut self, fresh: &HashSet<BackendId>) {
+        if fresh.is_empty() {
             return;
         }
         let ledger = self.with.ledger.lock();
         let leaving = &self.leaving;
-        let players = ledger.players_on(|backend| leaving.contains_key(&backend.spec.id));
+        let players = ledger.players_on(|backend| fresh.contains(&backend.spec.id));
         let players: Vec<Player> = players.into_iter().filter_map(|id| ledger.player_of(id)).collect();
         drop(ledger);
         let (mut moved, mut closed) = (0, 0);
@@ -154,7 +166,7 @@ impl Evacuation {
             }
         }
         if moved + closed > 0 {
-            info!(backends = self.leaving.len(), to_move = moved, to_close = closed, "backends leave");
+            info!(backends = fresh.len(), to_move = moved, to_close = closed, "backends leave");
         }
     }
 
@@ -264,6 +276,12 @@ fn fate(backend: &Backend, now: &Inventory, config: &Config) -> Option<Fate> {
     }
 }
 
+/// Whether the backend has the same labels in both, or is in neither.
+fn same_labels(before: &Inventory, now: &Inventory, id: &BackendId) -> bool {
+    let labels = |inventory: &Inventory| inventory.by_id(id).map(|backend| backend.spec.labels.clone());
+    labels(before) == labels(now)
+}
+
 /// Whether another object has the name or the address now: a player must not be taken for its own.
 fn is_replaced(backend: &Backend, now: &Inventory) -> bool {
     let spec = &backend.spec;
@@ -273,3 +291,6 @@ fn is_replaced(backend: &Backend, now: &Inventory) -> bool {
         same_name || (other.address == spec.address && other.ports == spec.ports)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
-use udp_director_core::{Counters, Inventory, Place, Protocol, SharedLedger};
+use udp_director_core::{Counters, Inventory, Moment, Place, Protocol, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions, raise_descriptor_limit};
 use udp_director_inventory::kubernetes::{self, Cluster};
@@ -20,7 +20,7 @@ use udp_director_inventory::{FileWatch, read_objects};
 use crate::admin::{Admin, Heartbeat};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
-use crate::control::{Control, ControlStatus, INVENTORY, ticks};
+use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, ticks};
 use crate::evacuation::{Evacuation, Movers};
 use crate::metrics::{Reading, Sources};
 use crate::ports::{Ports, describe, tcp_listener, usable};
@@ -181,6 +181,8 @@ impl Parts {
             source,
             readiness: Arc::clone(&readiness),
             is_whole: false,
+            refusals_to_log: LOGGED_REFUSALS,
+            refusals_again: Moment::default(),
             ports,
             ledger: Arc::clone(&self.ledger),
             workers: Arc::clone(&self.workers),
