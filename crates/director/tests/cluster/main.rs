@@ -1,5 +1,9 @@
 //! The director in a cluster: as its own process and service account, beside a real API server.
 
+mod bad_objects;
+mod cut;
+mod examples;
+mod faults;
 mod rig;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};

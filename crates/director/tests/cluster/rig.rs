@@ -1,7 +1,8 @@
 //! A director that runs as its own process and service account beside a real API server, game servers
 //! on loopback addresses, and players.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -244,30 +245,43 @@ async fn exchange(port: u16, request: &str, and_end: bool) -> std::io::Result<St
 }
 
 fn with_ports(config: &str, Ports { query, data, admin }: Ports) -> String {
-    format!("queryPort: {query}\ndataPort: {data}\nadminPort: {admin}\nworkers: 1\n{config}")
+    let data = if config.contains("dataPorts:") { String::new() } else { format!("dataPort: {data}\n") };
+    format!("queryPort: {query}\n{data}adminPort: {admin}\nworkers: 1\n{config}")
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
-    listener.local_addr().expect("a bound port").port()
+/// A port that is free for UDP and TCP, below those that the kernel gives to outgoing connections: those
+/// may be taken before the director takes them. By chance, so that two tests do not meet.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let port = 10_000 + (RandomState::new().hash_one(()) % 20_000) as u16;
+        let any = (Ipv6Addr::UNSPECIFIED, port);
+        if TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Server {
     /// Starts one at that address, at a free port.
     pub(crate) fn start(name: &'static str, address: [u8; 4]) -> Server {
-        let socket = Arc::new(UdpSocket::bind((Ipv4Addr::from(address), 0)).expect("a free port"));
+        Server::start_at(name, address.into(), 0)
+    }
+
+    /// Starts one at that address and port.
+    pub(crate) fn start_at(name: &'static str, address: Ipv4Addr, port: u16) -> Server {
+        let socket = Arc::new(UdpSocket::bind((address, port)).expect("a free port"));
         let port = socket.local_addr().expect("a bound socket").port();
         let answering = Arc::clone(&socket);
         std::thread::spawn(move || {
             let mut buf = [0; 2048];
             while let Ok((len, from)) = answering.recv_from(&mut buf) {
-                if &buf[..len] == b"end" && from.ip() == Ipv4Addr::from(address) {
+                if &buf[..len] == b"end" && from.ip() == address {
                     return;
                 }
                 let _ = answering.send_to(name.as_bytes(), from);
             }
         });
-        Server { address: address.into(), port, socket }
+        Server { address, port, socket }
     }
 }
 
