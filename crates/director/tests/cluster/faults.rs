@@ -207,3 +207,34 @@ async fn change_made_while_the_server_is_out_of_reach_is_seen_when_it_is_back() 
     director.until_no_match(&named("one")).await;
     println!("seen {:?} after the return", back.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_map_written_while_the_server_is_out_of_reach_is_in_force_when_it_is_back() {
+    let (server, namespace, account, _) = namespace().await;
+    let mut line = Line::lay(server, &account).await;
+    let path = format!("{namespace}/director");
+    let director = Director::start_as_is(&account, "", &["--config-map", &path]);
+    let config = director.with_ports(&pods_of(&namespace, "", ""));
+    let write = async |config: &str| {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "director"},
+            "data": {"config.yaml": config}});
+        apply(&server.admin(), &namespace, &map.to_string(), Mode::Keep).await.expect("a ConfigMap");
+    };
+    write(&config).await;
+    director.grant_for(server, &account, &config, Some(&path)).await;
+    director.ready().await;
+
+    line.cut().await;
+    director
+        .until("the lost server shows", async || {
+            !director.get("/readyz?verbose").await.contains("last error: none")
+        })
+        .await;
+    let lobby = r#"{"resourceType": "lobby"}"#;
+    assert_eq!(director.query(lobby).await["code"], "unknown_resource_type");
+    write(&config.replace("  gs:", "  lobby:")).await;
+    line.mend().await;
+    let back = Instant::now();
+    director.until_no_match(lobby).await;
+    println!("in force {:?} after the return", back.elapsed());
+}
