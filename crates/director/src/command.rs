@@ -178,7 +178,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn log_to_stderr(args: &LogArgs) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&args.log)
+    // Of each request that fails it tells anew; the control task tells once of each watch.
+    let filter = EnvFilter::try_new(format!("kube_client=off,{}", args.log))
         .map_err(|error| Failure::Config(format!("--log {:?}: {error}", args.log)))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match args.log_format {

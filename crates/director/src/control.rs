@@ -153,6 +153,7 @@ impl Control {
         let seen = match self.source.status() {
             Some(cluster) => {
                 let age = cluster.age;
+                self.log_watches(&cluster);
                 *self.status.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(cluster);
                 Some(micros.saturating_sub(age.as_micros() as u64))
             }
@@ -318,6 +319,22 @@ impl Control {
         debug!(backends, refused, "inventory published");
         self.evacuation.compare(&before, &inventory, &self.config);
         self.evacuation.step(self.clock.now(), self.config.max_migrations_per_second);
+    }
+
+    /// Logs which watches have failed and which go on again since the last look.
+    fn log_watches(&self, now: &ClusterStatus) {
+        let before = self.status.cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        for watch in &now.watches {
+            let known =
+                before.as_ref().and_then(|before| before.watches.iter().find(|w| w.name == watch.name));
+            match (known.and_then(|known| known.error.as_ref()), &watch.error) {
+                (None, Some(error)) => {
+                    warn!(watch = %watch.name, %error, "a watch fails; its objects stay as they were");
+                }
+                (Some(_), None) => info!(watch = %watch.name, "a watch goes on again"),
+                _ => {}
+            }
+        }
     }
 
     /// Logs which objects are no backends that were not among those before; a few a second at most.
