@@ -38,7 +38,8 @@ pub(crate) struct Evacuation {
     leaving: HashMap<BackendId, Leaving>,
     /// One session of each player who is to move.
     queue: VecDeque<SessionId>,
-    /// Those who had nowhere to go, while their backend is still there.
+    /// Those who are tried again: a worker was busy, or they had nowhere to go while their backend is
+    /// still there.
     stuck: Vec<SessionId>,
     stuck_until: Moment,
     /// Sessions to be closed, of which the worker was too busy to be told.
@@ -175,7 +176,10 @@ impl Evacuation {
         while let Some(ended) = self.moving.try_join_next() {
             if let Ok((id, Err(refusal))) = ended {
                 warn!(session = id.0, %refusal, "a player could not be moved");
-                self.give_up(id);
+                match refusal {
+                    Refusal::WorkerBusy => self.stuck.push(id),
+                    _ => self.give_up(id),
+                }
             }
         }
         if now >= self.stuck_until {

@@ -5,7 +5,7 @@ use udp_director_wire::{Ack, AckRequest, AckStatus, ControlPacket, Token};
 use super::clients::ClientKey;
 use super::message::Effect;
 use super::sessions::Move;
-use super::{Arrival, Context, Forwarder, Verdict};
+use super::{Arrival, Context, Forwarder, Verdict, next_random};
 use crate::counters::{Dropped, Event};
 use crate::ledger::{Admission, OpenedBy, Presented};
 use crate::refusal::Refusal;
@@ -113,6 +113,7 @@ impl Forwarder {
         cx: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let now = cx.now;
+        self.random = next_random(self.random);
         let mut locked = cx.lock();
         let own = presented.own.filter(|id| locked.ledger.is_at(*id, presented.client));
         locked.ledger.reseat_waiting(&presented.token, presented.listener, self.random);
