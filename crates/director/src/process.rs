@@ -162,43 +162,13 @@ impl Parts {
         let stop = CancellationToken::new();
         let (query_socket, query) = self.listen("queryPort", config.query_port)?;
         let (admin_socket, admin) = self.listen("adminPort", config.admin_port)?;
-        let status = Arc::new(ControlStatus::default());
         let (catalog, catalogs) = watch::channel(Arc::default());
         let limits = ConnectionLimits {
             total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
         };
-        let ports = Ports::new(
-            self.bind,
-            Arc::clone(&self.workers),
-            Arc::clone(&self.streams),
-            Arc::clone(&self.ledger),
-        );
-        let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
-        let mut control = Control {
-            config,
-            config_source,
-            source,
-            readiness: Arc::clone(&readiness),
-            is_whole: false,
-            refusals_to_log: LOGGED_REFUSALS,
-            refusals_again: Moment::default(),
-            ports,
-            ledger: Arc::clone(&self.ledger),
-            workers: Arc::clone(&self.workers),
-            streams: Arc::clone(&self.streams),
-            catalog,
-            clock: self.clock,
-            status: Arc::clone(&status),
-            inventory_is_current: true,
-            waiting: None,
-            evacuation: Evacuation::new(Movers {
-                ledger: Arc::clone(&self.ledger),
-                workers: Arc::clone(&self.workers),
-                streams: Arc::clone(&self.streams),
-            }),
-            ticks: ticks(),
-        };
+        let mut control = self.control(config, config_source, source, catalog);
+        let (status, readiness) = (Arc::clone(&control.status), Arc::clone(&control.readiness));
         let query_counters = Arc::new(QueryCounters::new());
         let admin_server =
             self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness));
@@ -220,6 +190,42 @@ impl Parts {
         tasks.spawn(control.run(stop.clone()));
         info!(query = %bound.query, admin = %bound.admin, "serving");
         Ok(Director { bound, stop, tasks, readiness, workers: self.workers })
+    }
+
+    /// The control task, before it has begun.
+    fn control(
+        &self,
+        config: Config,
+        config_source: Option<ConfigSource>,
+        source: Source,
+        catalog: watch::Sender<Arc<Catalog>>,
+    ) -> Control {
+        let shared = || (Arc::clone(&self.ledger), Arc::clone(&self.workers), Arc::clone(&self.streams));
+        let (ledger, workers, streams) = shared();
+        let evacuation = Evacuation::new(Movers { ledger, workers, streams });
+        let (ledger, workers, streams) = shared();
+        let ports = Ports::new(self.bind, workers, streams, ledger);
+        let (ledger, workers, streams) = shared();
+        Control {
+            config,
+            config_source,
+            source,
+            readiness: Arc::new(Readiness::awaiting([INVENTORY])),
+            is_whole: false,
+            refusals_to_log: LOGGED_REFUSALS,
+            refusals_again: Moment::default(),
+            ports,
+            ledger,
+            workers,
+            streams,
+            catalog,
+            clock: self.clock,
+            status: Arc::new(ControlStatus::default()),
+            inventory_is_current: true,
+            waiting: None,
+            evacuation,
+            ticks: ticks(),
+        }
     }
 
     fn listen(&self, key: &str, port: u16) -> anyhow::Result<(TcpListener, SocketAddr)> {
