@@ -37,7 +37,8 @@ fn check(query: &Query, inventory: &Inventory) {
     let found = inventory.matching(query);
     let ids: Vec<_> = found.iter().map(|backend| &backend.spec.id).collect();
     let all = inventory.backends().iter().map(|backend| &backend.spec);
-    let due: Vec<_> = all.filter(|spec| spec.accepting && query.matches(spec)).map(|spec| &spec.id).collect();
+    let due: Vec<_> =
+        all.filter(|spec| spec.accepting() && query.matches(spec)).map(|spec| &spec.id).collect();
     assert_eq!(ids, due, "what is found is what matches");
     for strategy in strategies() {
         let seat = Balancer::new(strategy).choose(&found, query.sticky_key(), 7);

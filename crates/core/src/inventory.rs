@@ -14,12 +14,16 @@ use crate::addr::BackendAddr;
 use crate::load::Load;
 use crate::settings::Listener;
 
+pub use self::capacity::Capacity;
 pub use self::view::View;
+pub use self::withheld::Withheld;
 
 use self::index::LabelIndex;
 
+mod capacity;
 mod index;
 mod view;
+mod withheld;
 
 /// What makes a backend the same one in two snapshots: the resource type and the object's UID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +70,18 @@ pub struct BackendSpec {
     pub view: View,
     /// Until when it may go on, where it has been asked to end.
     pub ends_at: Option<SystemTime>,
-    /// Whether it takes new players: it is ready, does not terminate and does not drain.
-    pub accepting: bool,
+    /// Why it takes no new players; `None` where it does.
+    pub withheld: Option<Withheld>,
+    /// How many players it takes.
+    pub capacity: Capacity,
+}
+
+impl BackendSpec {
+    /// Whether it takes new players: it is ready, does not terminate and does not drain. Whether it has
+    /// room for one is another question.
+    pub fn accepting(&self) -> bool {
+        self.withheld.is_none()
+    }
 }
 
 /// A backend in a snapshot: what its resource says, and its live load.
@@ -253,7 +267,7 @@ impl Inventory {
             return None;
         }
         for (offset, (before, now)) in pairs() {
-            if before.spec.accepting != now.spec.accepting || before.spec.labels != now.spec.labels {
+            if before.spec.accepting() != now.spec.accepting() || before.spec.labels != now.spec.labels {
                 scope.patch(offset, &before.spec, &now.spec);
             }
         }
@@ -322,7 +336,7 @@ impl Scope {
     fn new(start: usize, backends: &[Arc<Backend>]) -> Scope {
         let mut accepting = LabelIndex::default();
         for (position, backend) in (start..).zip(backends) {
-            if backend.spec.accepting {
+            if backend.spec.accepting() {
                 accepting.add(index_of(position), &backend.spec.labels);
             }
         }
@@ -333,7 +347,7 @@ impl Scope {
     fn patch(&mut self, offset: usize, before: &BackendSpec, now: &BackendSpec) {
         let position = index_of(self.start + offset);
         let accepting = Arc::make_mut(&mut self.accepting);
-        match (before.accepting, now.accepting) {
+        match (before.accepting(), now.accepting()) {
             (true, true) => accepting.relabel(position, &before.labels, &now.labels),
             (true, false) => accepting.remove(position, &before.labels),
             (false, true) => accepting.add(position, &now.labels),

@@ -414,7 +414,7 @@ impl Ledger {
             return Err(Refusal::WrongClient);
         }
         let target = self.target(&grant.backend, presented.listener)?;
-        if grant.uses.is_empty() && !target.backend.spec.accepting {
+        if grant.uses.is_empty() && !target.backend.spec.accepting() {
             return Err(Refusal::BackendGone);
         }
         match presented.own {

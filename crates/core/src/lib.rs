@@ -24,7 +24,9 @@ pub use counters::{Counters, Dropped, Event, Volume};
 pub use forward::{
     Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict,
 };
-pub use inventory::{Backend, BackendId, BackendSpec, Inventory, ObjectRef, Ports, Refused, View};
+pub use inventory::{
+    Backend, BackendId, BackendSpec, Capacity, Inventory, ObjectRef, Ports, Refused, View, Withheld,
+};
 pub use ledger::{
     Admission, DefaultEndpoint, Elsewhere, Issue, IssueError, Ledger, Located, Migrated, MovedBy, Opened,
     OpenedBy, Opening, Player, Presented, Resumed, Resuming, Target, Wanted,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use udp_director_core::{
-    Backend, BackendId, BackendSpec, DefaultEndpoint, Dropped, Event, Inventory, Issue, Limits, Listener,
-    ListenerId, Ports, Protocol, Seat, Settings, SharedLedger,
+    Backend, BackendId, BackendSpec, Capacity, DefaultEndpoint, Dropped, Event, Inventory, Issue, Limits,
+    Listener, ListenerId, Ports, Protocol, Seat, Settings, SharedLedger,
 };
 use udp_director_dataplane::{Clock, Workers, WorkersOptions};
 use udp_director_wire::{Ack, AckRequest, AckStatus, ControlPacket, Magic, Token, TokenForm};
@@ -124,7 +124,8 @@ fn inventory(backends: &[&UdpSocket]) -> Inventory {
             annotations: BTreeMap::new(),
             view: serde_json::Value::Null.into(),
             ends_at: None,
-            accepting: true,
+            withheld: None,
+            capacity: Capacity::Unbounded,
         }
     });
     Inventory::default().next(specs.collect(), Vec::new())

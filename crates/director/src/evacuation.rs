@@ -273,9 +273,9 @@ fn fate(backend: &Backend, now: &Inventory, config: &Config) -> Option<Fate> {
         WhenLost::Keep => {
             current.spec.ends_at.is_some_and(|end| end <= SystemTime::now()).then_some(Fate::Move)
         }
-        WhenLost::Close if current.spec.accepting => None,
+        WhenLost::Close if current.spec.accepting() => None,
         WhenLost::Close => Some(Fate::Close),
-        WhenLost::Migrate if current.spec.accepting && current.spec.labels == spec.labels => None,
+        WhenLost::Migrate if current.spec.accepting() && current.spec.labels == spec.labels => None,
         WhenLost::Migrate => Some(Fate::Move),
     }
 }

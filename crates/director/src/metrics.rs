@@ -217,7 +217,7 @@ fn count_backends<'a>(inventory: &'a Inventory, catalog: &'a Catalog) -> BTreeMa
     let mut counts: BTreeMap<_, _> = catalog.resource_types.keys().map(empty).collect();
     for backend in inventory.backends() {
         let count = counts.entry(&*backend.spec.resource_type).or_default();
-        match backend.spec.accepting {
+        match backend.spec.accepting() {
             true => count.accepting += 1,
             false => count.others += 1,
         }

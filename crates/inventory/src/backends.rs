@@ -76,8 +76,8 @@ impl<'a> FileReader<'a> {
             None => self.reader.read(object)?,
             Some(source) => {
                 let mut spec = self.reader.read_unplaced(object)?;
-                let accepting = spec.accepting;
-                self.services.resolve(source, object.namespace, object.name)?.put(&mut spec, accepting);
+                let withheld = spec.withheld.take();
+                self.services.resolve(source, object.namespace, object.name)?.put(&mut spec, withheld);
                 spec
             }
         };

@@ -14,6 +14,7 @@ mod address;
 mod backends;
 pub mod kubernetes;
 mod mapping;
+mod numbers;
 mod object;
 mod objects;
 mod ports;
@@ -27,7 +28,9 @@ mod targets;
 mod watch;
 
 pub use backends::backends;
-pub use mapping::{Condition, Mapping, MappingError, PortSource, PortsSource, ServiceSource};
+pub use mapping::{
+    CapacitySource, Condition, Mapping, MappingError, NumberSource, PortSource, PortsSource, ServiceSource,
+};
 pub use objects::{ObjectsError, read_objects};
 pub use snapshot::snapshot;
 pub use targets::Targets;

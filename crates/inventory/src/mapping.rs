@@ -33,6 +33,8 @@ pub struct Mapping {
     pub service: Option<ServiceSource>,
     /// All of these must hold before the backend takes players.
     pub ready_when: Vec<Condition>,
+    /// How many players a backend takes; `None` does not bound them.
+    pub capacity: Option<CapacitySource>,
     /// Whether a cluster's objects may name any address that [`Targets`](crate::Targets) allows, also
     /// one of which the API knows no Pod and no Node. A file's always may.
     pub trust_addresses: bool,
@@ -65,6 +67,30 @@ pub struct ServiceSource {
     pub target_port_name: String,
 }
 
+/// How many players a backend takes: max - current - overlap, at least none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapacitySource {
+    /// How many players fit.
+    pub max: NumberSource,
+    /// How many are there whom the director does not count; `None` means none.
+    pub current: Option<NumberSource>,
+    /// How many places stay free.
+    pub overlap: u32,
+}
+
+/// Where a number of players stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NumberSource {
+    /// It is the same for each object.
+    Fixed(u32),
+    /// In that label of the object.
+    Label(String),
+    /// In that annotation of the object.
+    Annotation(String),
+    /// At that JSONPath (RFC 9535), be it a number or a text of digits; the leading `$.` may be left out.
+    Path(String),
+}
+
 /// A condition on an object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
@@ -88,6 +114,14 @@ pub enum MappingError {
     /// The path to a port.
     #[error("portPath {path:?}: {error}")]
     PortPath {
+        /// The path as it was given.
+        path: String,
+        /// What is wrong with it.
+        error: PathError,
+    },
+    /// The path to a number of players.
+    #[error("capacity {path:?}: {error}")]
+    CapacityPath {
         /// The path as it was given.
         path: String,
         /// What is wrong with it.

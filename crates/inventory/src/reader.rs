@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use udp_director_core::{BackendId, BackendSpec, ObjectRef, Ports, Refused};
+use udp_director_core::{BackendId, BackendSpec, Capacity, ObjectRef, Ports, Refused, Withheld};
 
 use crate::address::address;
 use crate::mapping::{Mapping, MappingError};
 use crate::object::Object;
-use crate::ready::{accepts, ends_at, has_ended};
+use crate::ready::{ends_at, has_ended, withheld};
 use crate::reason::Reason;
 use crate::rules::Rules;
 
@@ -67,6 +67,7 @@ impl Reader {
     fn spec(&self, object: Object<'_>, rules: &Rules, place: Place) -> Result<BackendSpec, Reason> {
         let (labels, annotations): (BTreeMap<_, _>, BTreeMap<_, _>) =
             (object.labels()?, object.annotations()?);
+        let withheld = withheld(object, &rules.ready).or_else(|| place.withheld());
         Ok(BackendSpec {
             id: BackendId::new(&format!("{}/{}", self.mapping.resource_type, object.uid())),
             resource_type: self.mapping.resource_type.clone(),
@@ -78,16 +79,21 @@ impl Reader {
             labels,
             annotations,
             ends_at: ends_at(object),
-            accepting: place.ready && accepts(object, &rules.ready),
+            withheld,
+            capacity: rules.capacity.as_ref().map_or(Capacity::Unbounded, |rule| rule.read(object)),
         })
     }
 }
 
 impl Place {
     /// Puts a backend there, which by itself takes players or not.
-    pub(crate) fn put(self, spec: &mut BackendSpec, accepting: bool) {
-        spec.accepting = accepting && self.ready;
+    pub(crate) fn put(self, spec: &mut BackendSpec, withheld: Option<Withheld>) {
+        spec.withheld = withheld.or_else(|| self.withheld());
         (spec.address, spec.ports) = (self.address, self.ports);
+    }
+
+    fn withheld(&self) -> Option<Withheld> {
+        (!self.ready).then_some(Withheld::NoEndpoint)
     }
 }
 

@@ -3,18 +3,36 @@
 use std::time::SystemTime;
 
 use serde_json::Value;
-use udp_director_core::StatusMatch;
+use udp_director_core::{StatusMatch, Withheld};
 
 use crate::object::{Object, text};
+use crate::reason::Brief;
 
-/// Whether the object is ready by its kind's own signs, does not end or drain, and meets the
-/// mapping's conditions. One that does not still is a backend: its running sessions go on.
-pub(crate) fn accepts(object: Object<'_>, conditions: &[StatusMatch]) -> bool {
-    object.value["metadata"]["deletionTimestamp"].is_null()
-        && !is_draining(object)
-        && (!object.is_pod() || pod_is_ready(object))
-        && (!object.is_game_server() || game_server_is_ready(object))
-        && conditions.iter().all(|condition| condition.matches(object.value))
+/// A condition of a mapping, ready to be looked at.
+pub(crate) struct ReadyWhen {
+    pub(crate) path: String,
+    pub(crate) holds: StatusMatch,
+}
+
+/// Why the object takes no new players: it ends, drains, is not ready by its kind's own signs, or a
+/// condition of the mapping does not hold. One that takes none still is a backend: its running sessions
+/// go on.
+pub(crate) fn withheld(object: Object<'_>, conditions: &[ReadyWhen]) -> Option<Withheld> {
+    if !object.value["metadata"]["deletionTimestamp"].is_null() {
+        return Some(Withheld::Terminating);
+    }
+    if is_draining(object) {
+        return Some(Withheld::Draining);
+    }
+    let unready = match () {
+        () if object.is_pod() => pod_is_not_ready(object),
+        () if object.is_game_server() => game_server_is_not_ready(object),
+        () => None,
+    };
+    let failing = || conditions.iter().find(|condition| !condition.holds.matches(object.value));
+    unready
+        .map(|says| Withheld::NotReady(says.into()))
+        .or_else(|| failing().map(|condition| Withheld::Condition(condition.path.as_str().into())))
 }
 
 /// Whether the object is a Pod whose containers have all ended for good: its address may be another
@@ -40,18 +58,24 @@ fn is_draining(object: Object<'_>) -> bool {
 }
 
 /// A file written by hand may leave phase and conditions out; a cluster never does.
-fn pod_is_ready(object: Object<'_>) -> bool {
+fn pod_is_not_ready(object: Object<'_>) -> Option<String> {
     let status = &object.value["status"];
-    let is_ready =
-        |condition: &Value| text(&condition["type"]) != "Ready" || text(&condition["status"]) == "True";
-    let conditions = status["conditions"].as_array();
-    (status["phase"].is_null() || text(&status["phase"]) == "Running")
-        && conditions.is_none_or(|conditions| conditions.iter().all(is_ready))
+    if !status["phase"].is_null() && text(&status["phase"]) != "Running" {
+        return Some(format!("its phase is {}", Brief::new(&status["phase"])));
+    }
+    let is_unready =
+        |condition: &&Value| text(&condition["type"]) == "Ready" && text(&condition["status"]) != "True";
+    let unready = status["conditions"].as_array()?.iter().find(is_unready)?;
+    Some(match text(&unready["reason"]) {
+        "" => "its condition Ready is not True".to_owned(),
+        _ => format!("its condition Ready is not True ({})", Brief::new(&unready["reason"])),
+    })
 }
 
-fn game_server_is_ready(object: Object<'_>) -> bool {
+fn game_server_is_not_ready(object: Object<'_>) -> Option<String> {
     let state = &object.value["status"]["state"];
-    state.is_null() || state.as_str().is_some_and(|state| !NOT_SERVING.contains(&state))
+    let serves = state.is_null() || state.as_str().is_some_and(|state| !NOT_SERVING.contains(&state));
+    (!serves).then(|| format!("its state is {}", Brief::new(state)))
 }
 
 const DRAINING: &str = "udp-director.io/draining";

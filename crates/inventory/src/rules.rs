@@ -4,14 +4,18 @@ use udp_director_core::{Path, StatusMatch};
 
 use crate::address::AddressRule;
 use crate::mapping::{Condition, Mapping, MappingError, PortsSource};
+use crate::numbers::CapacityRule;
 use crate::ports::{PortRule, PortsRule};
+use crate::ready::ReadyWhen;
 
 /// A mapping's rules.
 pub(crate) struct Rules {
     /// The places of the address, tried in order; empty where the mapping names none.
     pub(crate) addresses: Vec<AddressRule>,
     pub(crate) ports: PortsRule,
-    pub(crate) ready: Vec<StatusMatch>,
+    pub(crate) ready: Vec<ReadyWhen>,
+    /// `None` where nothing bounds how many players come.
+    pub(crate) capacity: Option<CapacityRule>,
 }
 
 impl Mapping {
@@ -37,6 +41,7 @@ impl Rules {
             addresses: addresses(mapping)?,
             ports,
             ready: mapping.ready_when.iter().map(condition).collect::<Result<_, _>>()?,
+            capacity: mapping.capacity.as_ref().map(CapacityRule::new).transpose()?,
         })
     }
 }
@@ -57,8 +62,9 @@ fn addresses(mapping: &Mapping) -> Result<Vec<AddressRule>, MappingError> {
     }
 }
 
-fn condition(condition: &Condition) -> Result<StatusMatch, MappingError> {
+fn condition(condition: &Condition) -> Result<ReadyWhen, MappingError> {
     let path = Path::parse(&condition.json_path)
         .map_err(|error| MappingError::ReadyWhen { path: condition.json_path.clone(), error })?;
-    Ok(StatusMatch { path, expected: condition.expected.clone() })
+    let holds = StatusMatch { path, expected: condition.expected.clone() };
+    Ok(ReadyWhen { path: condition.json_path.clone(), holds })
 }

@@ -31,6 +31,7 @@ impl Rig {
             service: None,
             ready_when: Vec::new(),
             trust_addresses: false,
+            capacity: None,
         };
         let cluster = Cluster::follow(client.clone(), vec![mapping], Targets::default());
         Rig { cluster, inventory: Inventory::default(), kubelet: Kubelet::new(client, namespace) }
@@ -60,7 +61,7 @@ impl Rig {
     fn shown(&self) -> Vec<String> {
         let backends = self.inventory.backends().iter().map(|backend| &backend.spec);
         let sign = |accepting| if accepting { "" } else { "-" };
-        backends.map(|spec| format!("{}{} {}", sign(spec.accepting), spec.name, spec.address)).collect()
+        backends.map(|spec| format!("{}{} {}", sign(spec.accepting()), spec.name, spec.address)).collect()
     }
 }
 

@@ -115,7 +115,7 @@ fn every_example_watches_the_cluster_and_matches_its_objects() {
         let expected: Vec<_> =
             expected.into_iter().map(|(name, address, ports)| (name, address.to_owned(), ports)).collect();
         assert_eq!(found, expected, "{example}");
-        assert!(specs.iter().all(|spec| spec.accepting), "{example}");
+        assert!(specs.iter().all(|spec| spec.accepting()), "{example}");
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use udp_director_core::{
-    BackendAddr, BackendId, BackendSpec, ClientAddr, Limits, Listener, ListenerId, Ports, Protocol, Settings,
+    BackendAddr, BackendId, BackendSpec, Capacity, ClientAddr, Limits, Listener, ListenerId, Ports, Protocol,
+    Settings,
 };
 use udp_director_wire::{Magic, Token, TokenForm};
 
@@ -92,7 +93,8 @@ fn backend(name: &str, resource_type: &str, address: IpAddr, ports: Ports) -> Ba
         annotations: BTreeMap::new(),
         view: Value::Null.into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 

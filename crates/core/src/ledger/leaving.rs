@@ -100,7 +100,7 @@ impl Ledger {
         let wanted = player.sessions.iter().find_map(|located| self.wanted(self.session(located.id)?));
         let Some((query, balancer)) = wanted else { return Elsewhere::Nowhere };
         let own = self.current(player.seat.backend());
-        if own.is_some_and(|own| own.spec.accepting && query.labels().matches(&own.spec.labels)) {
+        if own.is_some_and(|own| own.spec.accepting() && query.labels().matches(&own.spec.labels)) {
             return Elsewhere::Here;
         }
         let listeners: Vec<ListenerId> = player.sessions.iter().map(|located| located.listener).collect();
@@ -127,7 +127,7 @@ impl Ledger {
 
     /// Whether the backend is still in the inventory, and takes new players.
     pub(super) fn takes_players(&self, backend: &Backend) -> bool {
-        self.current(backend).is_some_and(|now| now.spec.accepting)
+        self.current(backend).is_some_and(|now| now.spec.accepting())
     }
 
     fn wanted(&self, session: &Session) -> Option<(&Query, &Balancer)> {

@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use udp_director_core::{
-    Backend, BackendId, BackendSpec, Counters, DefaultEndpoint, Dropped, Event, Inventory, Issue, Limits,
-    Listener, ListenerId, Ports, Protocol, Query, Refusal, Seat, SessionId, Settings, SharedLedger,
+    Backend, BackendId, BackendSpec, Capacity, Counters, DefaultEndpoint, Dropped, Event, Inventory, Issue,
+    Limits, Listener, ListenerId, Ports, Protocol, Query, Refusal, Seat, SessionId, Settings, SharedLedger,
 };
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Descriptors, Taken};
@@ -234,7 +234,8 @@ fn inventory(backends: &[SocketAddr]) -> Inventory {
         annotations: BTreeMap::new(),
         view: serde_json::Value::Null.into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     };
     Inventory::default().next(backends.iter().enumerate().map(spec).collect(), Vec::new())
 }

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use udp_director_core::{
-    BackendSpec, ClientAddr, Counters, Issue, ListenerId, OpenedBy, Opening, Ports, Query, Wanted,
+    BackendSpec, Capacity, ClientAddr, Counters, Issue, ListenerId, OpenedBy, Opening, Ports, Query, Wanted,
+    Withheld,
 };
 use udp_director_dataplane::{Clock, Descriptors, WorkersOptions};
 use udp_director_wire as wire;
@@ -33,12 +34,13 @@ fn spec(name: &str, host: u8) -> BackendSpec {
         annotations: BTreeMap::new(),
         view: serde_json::Value::Null.into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 
 fn unready(name: &str, host: u8) -> BackendSpec {
-    BackendSpec { accepting: false, ..spec(name, host) }
+    BackendSpec { withheld: Some(Withheld::Draining), ..spec(name, host) }
 }
 
 fn relabelled(name: &str, host: u8) -> BackendSpec {

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use udp_director_core::{
-    BackendId, BackendSpec, ClientAddr, Inventory, Limits, Listener, ListenerId, OpenedBy, Opening, Place,
-    Ports, Presented, Protocol, Settings, SharedLedger,
+    BackendId, BackendSpec, Capacity, ClientAddr, Inventory, Limits, Listener, ListenerId, OpenedBy, Opening,
+    Place, Ports, Presented, Protocol, Settings, SharedLedger,
 };
 use udp_director_dataplane::{Clock, Descriptors};
 use udp_director_director::query::{
@@ -238,7 +238,8 @@ pub(crate) fn backend(name: &str, resource_type: &str, namespace: &str, ports: P
         annotations: Default::default(),
         view: json!({"status": {"phase": "Running"}}).into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 

@@ -19,6 +19,7 @@ fn mapping(group: &str, resource: &str) -> Mapping {
         service: None,
         ready_when: Vec::new(),
         trust_addresses: false,
+        capacity: None,
     }
 }
 
@@ -95,7 +96,7 @@ fn pod_becomes_a_backend() {
     assert_eq!(spec.ports, Ports::One(7000));
     assert_eq!(spec.labels["app"], "lobby");
     assert_eq!(spec.annotations["map"], "dust");
-    assert!(spec.accepting);
+    assert!(spec.accepting());
 }
 
 #[test]
@@ -293,7 +294,7 @@ fn object_that_is_not_ready_is_a_backend_that_accepts_nobody() {
         ("/status/conditions", Value::Null, true),
     ] {
         let spec = one(&pods(), &with(pod("a"), pointer, value.clone()));
-        assert_eq!(spec.accepting, accepting, "{pointer} {value}");
+        assert_eq!(spec.accepting(), accepting, "{pointer} {value}");
     }
 }
 
@@ -311,7 +312,7 @@ fn game_server_accepts_players_while_a_game_can_run() {
         (json!(["Ready"]), false),
     ] {
         let spec = one(&game_servers(), &with(game_server(), "/status/state", state.clone()));
-        assert_eq!(spec.accepting, accepting, "{state}");
+        assert_eq!(spec.accepting(), accepting, "{state}");
     }
 }
 
@@ -325,8 +326,8 @@ fn every_condition_of_the_mapping_must_hold() {
     let of_status = condition("$.status.phase", &[json!("Running"), json!("Pending")]);
     let failing = condition("status.players", &[json!(0)]);
     let with_conditions = |ready_when: Vec<Condition>| Mapping { ready_when, ..pods() };
-    assert!(one(&with_conditions(vec![of_spec.clone(), of_status]), &pod("a")).accepting);
-    assert!(!one(&with_conditions(vec![of_spec, failing]), &pod("a")).accepting);
+    assert!(one(&with_conditions(vec![of_spec.clone(), of_status]), &pod("a")).accepting());
+    assert!(!one(&with_conditions(vec![of_spec, failing]), &pod("a")).accepting());
     let broken = with_conditions(vec![condition("a[", &[])]);
     assert!(broken.check().expect_err("a broken path").to_string().starts_with("readyWhen \"a[\": "));
 }
@@ -430,7 +431,10 @@ fn service_leads_to_its_first_ready_endpoint() {
         let (specs, refused) = read(&by_service(port), &service_objects(&slices));
         match expected {
             Some((address, accepting)) => {
-                assert_eq!((specs[0].address.to_string().as_str(), specs[0].accepting), (address, accepting));
+                assert_eq!(
+                    (specs[0].address.to_string().as_str(), specs[0].accepting()),
+                    (address, accepting)
+                );
                 assert_eq!(specs[0].ports, Ports::One(7100));
             }
             None => assert!(refused[0].reason.contains("Service svc has no endpoint"), "{refused:?}"),

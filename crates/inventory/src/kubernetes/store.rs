@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use udp_director_core::{BackendSpec, Refused};
+use udp_director_core::{BackendSpec, Refused, Withheld};
 
 use super::address_index::{of_host, of_node, of_pod};
 use super::plan::Uses;
@@ -55,8 +55,8 @@ pub(super) struct Candidate {
 /// A place that another object names.
 #[derive(Debug, PartialEq)]
 pub(super) struct Joined {
-    /// Whether the object itself takes players.
-    accepting: bool,
+    /// Why the object itself takes no players.
+    withheld: Option<Withheld>,
     place: Option<Place>,
 }
 
@@ -108,15 +108,18 @@ impl Candidate {
             return;
         }
         let mut spec = BackendSpec::clone(&self.spec);
-        place.clone().put(&mut spec, joined.accepting);
+        place.clone().put(&mut spec, joined.withheld.clone());
         joined.place = Some(place);
         self.spec = Arc::new(spec);
     }
 
     fn unplaced(&self) -> BackendSpec {
         let mut spec = BackendSpec::clone(&self.spec);
-        let accepting = self.joined.as_ref().map_or(spec.accepting, |joined| joined.accepting);
-        nowhere().put(&mut spec, accepting);
+        let withheld = match &self.joined {
+            Some(joined) => joined.withheld.clone(),
+            None => spec.withheld.take(),
+        };
+        nowhere().put(&mut spec, withheld);
         spec
     }
 }
@@ -127,7 +130,7 @@ fn read(reader: &Reader, object: Object<'_>) -> Reading {
     match read {
         Ok(spec) => Reading::Candidate(Candidate {
             own: object.is_pod() && [of_pod(object), of_host(object)].concat().contains(&spec.address),
-            joined: elsewhere.then_some(Joined { accepting: spec.accepting, place: None }),
+            joined: elsewhere.then_some(Joined { withheld: spec.withheld.clone(), place: None }),
             spec: Arc::new(spec),
         }),
         Err(reason) => Reading::Refused(Arc::new(reader.refused(object.to_ref(), &reason))),

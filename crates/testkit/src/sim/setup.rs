@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use udp_director_core::{
-    BackendId, BackendSpec, ClientAddr, Limits, Listener, ListenerId, Ports, Protocol, Settings,
+    BackendId, BackendSpec, Capacity, ClientAddr, Limits, Listener, ListenerId, Ports, Protocol, Settings,
 };
 use udp_director_wire::{Magic, TokenForm};
 
@@ -94,7 +94,8 @@ pub fn backend(name: &str, host: u8) -> BackendSpec {
         annotations: BTreeMap::new(),
         view: serde_json::Value::Null.into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 

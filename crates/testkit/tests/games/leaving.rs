@@ -1,13 +1,13 @@
 //! Backends that leave: the director moves their players, who keep their tokens.
 
-use udp_director_core::{BackendSpec, ClientAddr, Dropped, Event, Refusal};
+use udp_director_core::{BackendSpec, ClientAddr, Dropped, Event, Refusal, Withheld};
 use udp_director_testkit::sim::{GAME, Setup, VOICE, World, backend, client};
 use udp_director_wire::Token;
 
 use crate::two_workers;
 
 fn unready(name: &str, host: u8) -> BackendSpec {
-    BackendSpec { accepting: false, ..backend(name, host) }
+    BackendSpec { withheld: Some(Withheld::Draining), ..backend(name, host) }
 }
 
 /// A world in which that client plays on alpha, and would as soon play on beta.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use udp_director_wire as wire;
 
 use super::{Arc, BTreeMap, Backend, Balancer, Matching, Seat, Strategy};
-use crate::inventory::{BackendId, BackendSpec, Inventory, Ports};
+use crate::inventory::{BackendId, BackendSpec, Capacity, Inventory, Ports};
 use crate::select::Query;
 
 /// Backends `b0`, `b1`, ... with the given labels.
@@ -32,7 +32,8 @@ fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
         annotations: BTreeMap::new(),
         view: Value::Null.into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 use udp_director_wire as wire;
 use wire::LabelSelector;
 
-use crate::inventory::{BackendId, BackendSpec, Inventory, Ports};
+use crate::inventory::{BackendId, BackendSpec, Capacity, Inventory, Ports, Withheld};
 use crate::select::Query;
 
 fn spec(resource_type: &str, namespace: &str, name: &str) -> BackendSpec {
@@ -21,7 +21,8 @@ fn spec(resource_type: &str, namespace: &str, name: &str) -> BackendSpec {
         annotations: BTreeMap::new(),
         view: json!({}).into(),
         ends_at: None,
-        accepting: true,
+        withheld: None,
+        capacity: Capacity::Unbounded,
     }
 }
 
@@ -54,7 +55,7 @@ fn type_and_namespace_bound_what_matches() {
 
 #[test]
 fn backend_that_does_not_accept_never_matches() {
-    let refusing = BackendSpec { accepting: false, ..spec("a", "x", "1") };
+    let refusing = BackendSpec { withheld: Some(Withheld::Draining), ..spec("a", "x", "1") };
     let inventory = inventory(vec![refusing, spec("a", "x", "2")]);
     assert_eq!(names(&inventory, &query(json!({"resourceType": "a"}))), ["2"]);
 }
@@ -77,7 +78,7 @@ fn any_spec() -> impl Strategy<Value = BackendSpec> {
     ("[ab]", "[xy]", "[0-9]", labels, any::<bool>()).prop_map(
         |(resource_type, namespace, name, labels, accepting)| BackendSpec {
             labels,
-            accepting,
+            withheld: (!accepting).then_some(Withheld::Draining),
             ..spec(&resource_type, &namespace, &name)
         },
     )
@@ -122,7 +123,7 @@ proptest! {
         let walked: Vec<_> = inventory
             .backends()
             .iter()
-            .filter(|backend| backend.spec.accepting && query.matches(&backend.spec))
+            .filter(|backend| backend.spec.accepting() && query.matches(&backend.spec))
             .map(|backend| backend.spec.id.clone())
             .collect();
         let indexed: Vec<_> =

@@ -39,6 +39,7 @@ impl Resolver<'_> {
             ports: ports?,
             service,
             ready_when,
+            capacity: None,
         })
     }
 

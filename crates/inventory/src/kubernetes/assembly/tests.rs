@@ -97,7 +97,7 @@ fn unchanged_backend_is_the_very_same_in_the_next_snapshot() {
     rig.next();
     let after = rig.inventory.backends();
     assert!(Arc::ptr_eq(&before[0], &after[0]));
-    assert!(!Arc::ptr_eq(&before[1], &after[1]) && !after[1].spec.accepting);
+    assert!(!Arc::ptr_eq(&before[1], &after[1]) && !after[1].spec.accepting());
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn terminating_pod_stays_and_accepts_nobody_until_it_has_ended() {
         with(pod("a", "10.0.0.1"), "/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
     let mut rig = rig_of_pods(std::slice::from_ref(&terminating));
     assert_eq!(rig.backends(), ["lobby/uid-a 10.0.0.1"]);
-    assert!(!rig.inventory.backends()[0].spec.accepting);
+    assert!(!rig.inventory.backends()[0].spec.accepting());
     rig.apply("pods", &with(terminating, "/status/phase", json!("Succeeded")));
     assert_eq!(rig.refusal(), "lobby: the Pod has ended, and its address may be another's");
 }
