@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    fn read(source: CapacitySource, object: &Value) -> Capacity {
-        CapacityRule::new(&source).expect("right paths").read(Object::new(object))
+    fn read(source: &CapacitySource, object: &Value) -> Capacity {
+        CapacityRule::new(source).expect("right paths").read(Object::new(object))
     }
 
     fn of(max: NumberSource, current: Option<NumberSource>) -> CapacitySource {
@@ -124,14 +124,14 @@ mod tests {
             (CapacitySource { overlap: 4, ..of(label("max"), None) }, 6, 0),
             (CapacitySource { overlap: 40, ..of(label("max"), None) }, 0, 0),
         ] {
-            assert_eq!(read(source.clone(), &object), Capacity::Seats { seats, current }, "{source:?}");
+            assert_eq!(read(&source, &object), Capacity::Seats { seats, current }, "{source:?}");
         }
     }
 
     #[test]
     fn max_below_current_is_full_and_not_an_error() {
         let object = json!({"metadata": {"labels": {"max": "3", "now": "5"}}});
-        let capacity = read(of(label("max"), Some(label("now"))), &object);
+        let capacity = read(&of(label("max"), Some(label("now"))), &object);
         assert_eq!(capacity, Capacity::Seats { seats: 0, current: 5 });
     }
 
@@ -146,10 +146,10 @@ mod tests {
             (json!(1.5), "the label max is 1.5, not a whole number from 0 to 4294967295"),
         ] {
             let object = json!({"metadata": {"labels": {"max": value}}});
-            assert_eq!(read(of(label("max"), None), &object), Capacity::Unknown(fault.into()));
+            assert_eq!(read(&of(label("max"), None), &object), Capacity::Unknown(fault.into()));
         }
         let nowhere =
-            read(of(label("max"), Some(label("now"))), &json!({"metadata": {"labels": {"max": "3"}}}));
+            read(&of(label("max"), Some(label("now"))), &json!({"metadata": {"labels": {"max": "3"}}}));
         assert_eq!(nowhere, Capacity::Unknown("the label now is missing".into()));
     }
 }
