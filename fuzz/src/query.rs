@@ -1,6 +1,6 @@
 //! Target: the documents of the query port, and what they match.
 
-use udp_director_core::{Balancer, Inventory, Query, Strategy};
+use udp_director_core::{Balancer, Draw, Inventory, Query, Selection, Serves, Strategy};
 use udp_director_wire::{self as wire, Answer, ErrorAnswer, Request, parse_request};
 
 use super::stock;
@@ -40,21 +40,30 @@ fn check(query: &Query, inventory: &Inventory) {
     let due: Vec<_> =
         all.filter(|spec| spec.accepting() && query.matches(spec)).map(|spec| &spec.id).collect();
     assert_eq!(ids, due, "what is found is what matches");
-    for strategy in strategies() {
-        let seat = Balancer::new(strategy).choose(&found, query.sticky_key(), 7);
+    for strategy in STRATEGIES {
+        let balancer = Balancer::new(strategy);
+        let draw = Draw { sticky_key: query.sticky_key(), ..Draw::of(7) };
+        let serves = Serves::All(&[]);
+        let selection = Selection { inventory, query, balancer: &balancer, serves, avoid: &[], draw };
+        let explained = selection.explain();
+        let foreseen = explained.winner.map(|winner| explained.candidates[winner].backend.spec.id.clone());
+        let seat = selection.choose();
         let chosen = seat.as_ref().map(|seat| &seat.backend().spec.id);
         assert!(chosen.is_none_or(|id| ids.contains(&id)), "what is picked is one of what is found");
+        assert_eq!(foreseen.as_ref(), chosen, "what is explained is what is picked");
     }
 }
 
-fn strategies() -> [Strategy; 3] {
-    let room = Strategy::LabelArithmetic {
-        current_label: "players".to_owned(),
-        max_label: "seats".to_owned(),
-        overlap: 1,
-    };
-    [Strategy::LeastSessions, Strategy::Random, room]
-}
+const STRATEGIES: [Strategy; 8] = [
+    Strategy::First,
+    Strategy::Random,
+    Strategy::RoundRobin,
+    Strategy::LeastSessions,
+    Strategy::LeastLoaded,
+    Strategy::LabelArithmetic,
+    Strategy::Packed,
+    Strategy::StickyKey,
+];
 
 fn read_as_answer(input: &[u8]) {
     if let Ok(answer) = serde_json::from_slice::<Answer>(input) {

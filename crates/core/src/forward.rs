@@ -262,7 +262,7 @@ impl Forwarder {
     fn open_default(&mut self, arrival: &Arrival, cx: &mut Context<'_>) -> Result<ClientKey, Refusal> {
         self.random = next_random(self.random);
         let mut locked = cx.lock();
-        let (seat, addr) = locked.ledger.admit_default(arrival.listener, self.random)?;
+        let (seat, addr) = locked.ledger.admit_default(arrival.listener, arrival.client.ip(), self.random)?;
         let key = self.open(arrival, addr, OpenedBy::DefaultEndpoint(seat), &mut locked)?;
         self.counters.happened(Event::OpenedByDefault);
         Ok(key)

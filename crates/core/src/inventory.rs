@@ -170,11 +170,31 @@ pub struct Refused {
 pub struct Inventory {
     backends: Vec<Arc<Backend>>,
     /// Theirs, in the same order.
-    loads: Vec<Load>,
+    standings: Vec<Standing>,
+    /// Loads of backends that are gone while seats of theirs are still taken: one that comes back is as
+    /// full as it was. Bounded by the sessions and tokens that hold the seats.
+    departed: HashMap<BackendId, Load>,
     by_id: Arc<HashMap<BackendId, usize>>,
     /// In the order of the backends.
     scopes: Vec<Scope>,
     refused: Arc<[Refused]>,
+}
+
+/// What a choice looks at, side by side for all backends: to go through ten thousand takes microseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    pub(crate) load: Load,
+    /// How many seats may be taken at once.
+    pub(crate) seats: u32,
+    /// How many players the object itself counts.
+    pub(crate) current: u32,
+}
+
+impl Standing {
+    fn of(backend: &Backend) -> Standing {
+        let capacity = &backend.spec.capacity;
+        Standing { load: backend.load.clone(), seats: capacity.seats(), current: capacity.current() }
+    }
 }
 
 /// The backends of one resource type in one namespace: neighbours in the inventory's order.
@@ -189,8 +209,8 @@ struct Scope {
 }
 
 impl Inventory {
-    /// The snapshot that follows this one. A backend whose id was here before keeps its load; of
-    /// several specs with one id the first (in order) counts.
+    /// The snapshot that follows this one. A backend whose id was here before keeps its load, also when
+    /// it was gone meanwhile; of several specs with one id the first (in order) counts.
     pub fn next(&self, specs: Vec<BackendSpec>, refused: Vec<Refused>) -> Inventory {
         self.next_shared(specs.into_iter().map(Arc::new).collect(), refused.into())
     }
@@ -201,7 +221,7 @@ impl Inventory {
     pub fn next_shared(&self, mut specs: Vec<Arc<BackendSpec>>, refused: Arc<[Refused]>) -> Inventory {
         specs.sort_by(|a, b| order(a).cmp(&order(b)));
         let by_id = self.ids_of(&mut specs);
-        let mut fresh = Load::fresh(specs.len());
+        let mut fresh = Load::fresh(self.count_new(&specs, &by_id));
         let mut backends = Vec::with_capacity(specs.len());
         for spec in specs {
             // Where nothing came or went, a backend is where it was.
@@ -209,16 +229,34 @@ impl Inventory {
             let backend = match here.or_else(|| self.by_id(&spec.id)) {
                 Some(known) if known.spec.says(&spec) => Arc::clone(known),
                 known => {
-                    let load = known.map(|known| known.load.clone()).or_else(|| fresh.next());
-                    let load = load.expect("as many as there are specs");
+                    let load = known.map(|known| &known.load).or_else(|| self.departed.get(&spec.id));
+                    let load = load.cloned().or_else(|| fresh.next()).expect("one for each newcomer");
                     Arc::new(Backend { spec: SharedSpec(spec), load })
                 }
             };
             backends.push(backend);
         }
-        let loads = backends.iter().map(|backend| backend.load.clone()).collect();
+        let standings = backends.iter().map(|backend| Standing::of(backend)).collect();
         let scopes = self.scopes_for(&backends);
-        Inventory { backends, loads, by_id, scopes, refused }
+        let departed = self.departed_from(&by_id);
+        Inventory { backends, standings, departed, by_id, scopes, refused }
+    }
+
+    /// How many were never known, or are forgotten.
+    fn count_new(&self, specs: &[Arc<BackendSpec>], by_id: &Arc<HashMap<BackendId, usize>>) -> usize {
+        if Arc::ptr_eq(by_id, &self.by_id) {
+            return 0;
+        }
+        let is_known = |id| self.by_id.contains_key(id) || self.departed.contains_key(id);
+        specs.iter().filter(|spec| !is_known(&spec.id)).count()
+    }
+
+    /// Who is not among those, and still has seats taken.
+    fn departed_from(&self, present: &HashMap<BackendId, usize>) -> HashMap<BackendId, Load> {
+        let leaving = self.backends.iter().map(|backend| (&backend.spec.id, &backend.load));
+        let gone = leaving.chain(&self.departed);
+        let counts = gone.filter(|(id, load)| load.seats() > 0 && !present.contains_key(*id));
+        counts.map(|(id, load)| (id.clone(), load.clone())).collect()
     }
 
     /// Where each id is. Takes out the specs whose id came before.
@@ -274,9 +312,14 @@ impl Inventory {
         Some(scope)
     }
 
-    /// The load of each backend, in order.
-    pub(crate) fn loads(&self) -> &[Load] {
-        &self.loads
+    /// The standing of each backend, in order.
+    pub(crate) fn standings(&self) -> &[Standing] {
+        &self.standings
+    }
+
+    /// Where the backend of that id is.
+    pub(crate) fn position(&self, id: &BackendId) -> Option<u32> {
+        self.by_id.get(id).map(|&position| index_of(position))
     }
 
     /// Every backend, in order.
@@ -317,6 +360,16 @@ impl Inventory {
                 scopes.iter().flat_map(having).collect()
             }
         }
+    }
+
+    /// The backends of that type and namespace (`None`: of any), in order.
+    pub(crate) fn within(
+        &self,
+        resource_type: &str,
+        namespace: Option<&str>,
+    ) -> impl Iterator<Item = &Arc<Backend>> {
+        let scopes = self.scopes_of(resource_type, namespace).iter();
+        scopes.flat_map(|scope| &self.backends[scope.start..scope.start + scope.len])
     }
 
     fn scopes_of(&self, resource_type: &str, namespace: Option<&str>) -> &[Scope] {

@@ -28,14 +28,15 @@ pub use inventory::{
     Backend, BackendId, BackendSpec, Capacity, Inventory, ObjectRef, Ports, Refused, View, Withheld,
 };
 pub use ledger::{
-    Admission, DefaultEndpoint, Elsewhere, Issue, IssueError, Ledger, Located, Migrated, MovedBy, Opened,
-    OpenedBy, Opening, Player, Presented, Resumed, Resuming, Target, Wanted,
+    Admission, DefaultEndpoint, Elsewhere, Issue, IssueError, Ledger, Located, Migrated, MovedBy, Moving,
+    Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming, StickyKey, Target, Wanted,
 };
 pub use load::Load;
 pub use refusal::Refusal;
 pub use seat::Seat;
 pub use select::{
-    Balancer, Matching, Path, PathError, Query, QueryError, Selector, SelectorError, StatusMatch, Strategy,
+    Balancer, Candidate, Draw, Explanation, Filter, Finding, Matching, Path, PathError, Query, QueryError,
+    Score, Selection, Selector, SelectorError, Serves, StatusMatch, Strategy,
 };
 pub use session::{
     Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket,

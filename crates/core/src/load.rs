@@ -30,10 +30,6 @@ impl Load {
         self.count().load(Ordering::Relaxed)
     }
 
-    pub(crate) fn take(&self) {
-        self.count().fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Takes one more unless `capacity` are taken; in one step, so that of two who want the last
     /// seat one gets it.
     pub(crate) fn take_below(&self, capacity: u32) -> bool {

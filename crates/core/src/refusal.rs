@@ -20,6 +20,9 @@ pub enum Refusal {
     /// Its backend is no longer in the inventory.
     #[error("the token's backend is gone")]
     BackendGone,
+    /// Its backend has no seat left.
+    #[error("the token's backend is full")]
+    BackendFull,
     /// Its backend does not take the connection.
     #[error("the token's backend cannot be reached")]
     BackendUnreachable,
@@ -57,12 +60,13 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 16] = [
+    pub const ALL: [Refusal; 17] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::WrongClient,
         Refusal::BackendGone,
+        Refusal::BackendFull,
         Refusal::BackendUnreachable,
         Refusal::NoPort,
         Refusal::NoDefaultBackend,
@@ -84,6 +88,7 @@ impl Refusal {
             Refusal::UsedToken => "used_token",
             Refusal::WrongClient => "wrong_client",
             Refusal::BackendGone => "backend_gone",
+            Refusal::BackendFull => "backend_full",
             Refusal::BackendUnreachable => "backend_unreachable",
             Refusal::NoPort => "no_port",
             Refusal::NoDefaultBackend => "no_default_backend",
@@ -106,6 +111,7 @@ impl Refusal {
             }
             Refusal::WrongClient => AckStatus::NotYours,
             Refusal::BackendGone
+            | Refusal::BackendFull
             | Refusal::BackendUnreachable
             | Refusal::NoPort
             | Refusal::NoDefaultBackend => AckStatus::NoBackend,

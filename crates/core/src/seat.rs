@@ -11,15 +11,10 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Takes a seat.
-    pub fn take(backend: &Arc<Backend>) -> Seat {
-        backend.load.take();
-        Seat { backend: Arc::clone(backend) }
-    }
-
-    /// Takes a seat while fewer than `capacity` are taken.
-    pub fn take_below(backend: &Arc<Backend>, capacity: u32) -> Option<Seat> {
-        backend.load.take_below(capacity).then(|| Seat { backend: Arc::clone(backend) })
+    /// Takes a seat, if the backend's capacity leaves one. Of two who want the last one gets it.
+    pub fn take(backend: &Arc<Backend>) -> Option<Seat> {
+        let taken = backend.load.take_below(backend.spec.capacity.seats());
+        taken.then(|| Seat { backend: Arc::clone(backend) })
     }
 
     /// The backend as it was when the seat was taken.

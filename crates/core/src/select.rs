@@ -5,16 +5,20 @@
 //! matching one by the number of backends times a bounded cost each.
 
 mod balance;
+mod explain;
 mod labels;
 mod matching;
 mod path;
 mod query;
 mod rendezvous;
+mod selection;
 mod status;
 
-pub use balance::{Balancer, Strategy};
+pub use balance::{Balancer, Draw, Strategy};
+pub use explain::{Candidate, Explanation, Filter, Finding, Score};
 pub use labels::{Selector, SelectorError};
 pub use matching::Matching;
 pub use path::{Path, PathError};
 pub use query::{Query, QueryError};
+pub use selection::{Selection, Serves};
 pub use status::StatusMatch;

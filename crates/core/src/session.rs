@@ -158,6 +158,8 @@ pub struct Session {
     pub(crate) before_backend: u64,
     /// Where the client was before it was resumed, and until when what comes from there is late.
     pub(crate) left: Option<Box<(ClientAddr, Moment)>>,
+    /// Its place among the sessions of its backend.
+    pub(crate) roster_place: u32,
 }
 
 impl Session {

@@ -58,6 +58,9 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// For how long datagrams of the old backend still reach a migrated client.
     pub migration_grace: Duration,
+    /// For how long a sticky key still leads to its backend, and a token tells which backend its player
+    /// has left, after the last session has ended.
+    pub sticky_for: Duration,
     /// For how long data of an unknown client waits for the token that its IP was given, where a
     /// default endpoint would take it.
     pub token_grace: Duration,

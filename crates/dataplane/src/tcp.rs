@@ -180,6 +180,22 @@ impl Streams {
     pub async fn migrate(&self, session: SessionId, by: impl Into<MovedBy>) -> Result<(), Refusal> {
         let by = by.into();
         let (addr, stays) = self.target(session, &by)?;
+        let token = by.token();
+        let outcome = self.switch(session, by, (addr, stays)).await;
+        if let (Err(_), Some(token)) = (&outcome, token) {
+            self.sessions.ledger.lock().relinquish(&token, self.sessions.clock.now());
+        }
+        outcome
+    }
+
+    /// Connects to the backend at that address, unless the session is there already, and lets the
+    /// session's task change over.
+    async fn switch(
+        &self,
+        session: SessionId,
+        by: MovedBy,
+        (addr, stays): (BackendAddr, bool),
+    ) -> Result<(), Refusal> {
         let beside = if stays { None } else { Some(self.connect_beside(addr).await?) };
         let (reply, outcome) = oneshot::channel();
         // The mailbox itself is let go before the wait: a letter that its task has left unread is
@@ -197,7 +213,7 @@ impl Streams {
 
     /// Where the session is to go, and whether it is there already.
     fn target(&self, session: SessionId, by: &MovedBy) -> Result<(BackendAddr, bool), Refusal> {
-        let ledger = self.sessions.ledger.lock();
+        let mut ledger = self.sessions.ledger.lock();
         let target = ledger.admit_migration(session, by, self.sessions.clock.now())?;
         Ok((target.addr, is_on(ledger.session(session), &target)))
     }

@@ -58,8 +58,8 @@ impl Rig {
         self.tokens += 1;
         let text = format!("00000000-0000-4000-8000-{:012x}", self.tokens);
         let token = Token::from_bytes(text.as_bytes()).expect("a token");
-        let seat = Seat::take(&self.backend(backend));
-        let issue = Issue { token, seat, asked_by, bound: true, wanted: None };
+        let seat = Seat::take(&self.backend(backend)).expect("a seat");
+        let issue = Issue { token, seat, asked_by, bound: true, wanted: None, sticky_key: None };
         self.ledger.lock().issue(issue, self.clock.now()).expect("room for a token");
         token
     }
@@ -97,6 +97,7 @@ fn settings() -> Settings {
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),
         token_grace: Duration::from_millis(500),
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: false,
         limits: Limits { max_sessions: 200_000, max_pending_tokens: 200_000 },
         listeners: vec![Listener {

@@ -67,14 +67,16 @@ pub struct Config {
     pub max_migrations_per_second: u32,
     /// For how long data waits for a token that is on its way, before a default endpoint takes it.
     pub token_grace: Duration,
+    /// For how long a sticky key leads to its backend after its last session has ended.
+    pub sticky_for: Duration,
     /// Whether only the IP that asked may redeem a token.
     pub bind_client_ip: bool,
     /// Where the objects come from.
     pub inventory: InventorySource,
     /// Targets that are allowed although their kind of address is refused otherwise.
     pub allowed_target_cidrs: Vec<IpNet>,
-    /// Which of the backends that match is picked.
-    pub strategy: Strategy,
+    /// Which of the backends that match is picked, by resource type.
+    pub strategies: BTreeMap<Arc<str>, Strategy>,
     /// What clients without a token get, with its namespace filled in; `None` refuses them.
     pub default_endpoint: Option<Query>,
     /// The resource mappings, ordered by resource type; at least one.
@@ -146,6 +148,11 @@ pub struct Limits {
 }
 
 impl Config {
+    /// Which of the backends of that type that match is picked.
+    pub fn strategy_of(&self, resource_type: &str) -> Strategy {
+        self.strategies.get(resource_type).copied().unwrap_or_default()
+    }
+
     /// Largest file that is read, in bytes.
     pub const MAX_LEN: usize = 1 << 20;
 

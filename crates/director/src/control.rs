@@ -356,8 +356,9 @@ impl Control {
     fn default_endpoint(&self, inventory: &Arc<Inventory>) -> Option<Arc<DefaultEndpoint>> {
         let query = self.config.default_endpoint.clone()?;
         let known = self.ledger.lock().default_endpoint().map(|endpoint| Arc::clone(endpoint.balancer()));
-        let known = known.filter(|balancer| *balancer.strategy() == self.config.strategy);
-        let balancer = known.unwrap_or_else(|| Arc::new(Balancer::new(self.config.strategy.clone())));
+        let strategy = self.config.strategy_of(query.resource_type());
+        let known = known.filter(|balancer| balancer.strategy() == strategy);
+        let balancer = known.unwrap_or_else(|| Arc::new(Balancer::new(strategy)));
         Some(Arc::new(DefaultEndpoint::new(query, balancer, Arc::clone(inventory))))
     }
 }

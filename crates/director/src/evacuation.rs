@@ -149,8 +149,8 @@ impl Evacuation {
         }
         let ledger = self.with.ledger.lock();
         let leaving = &self.leaving;
-        let players = ledger.players_on(|backend| fresh.contains(&backend.spec.id));
-        let players: Vec<Player> = players.into_iter().filter_map(|id| ledger.player_of(id)).collect();
+        let players = fresh.iter().flat_map(|backend| ledger.players_on(backend));
+        let players: Vec<Player> = players.filter_map(|id| ledger.player_of(id)).collect();
         drop(ledger);
         let (mut moved, mut closed) = (0, 0);
         for player in players {

@@ -18,6 +18,7 @@ pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
         session_timeout: config.session_timeout,
         migration_grace: config.migration_grace,
         token_grace: config.token_grace,
+        sticky_for: config.sticky_for,
         has_default_endpoint: config.default_endpoint.is_some(),
         limits: Limits {
             max_sessions: config.limits.max_sessions,
@@ -30,7 +31,7 @@ pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
 /// What may be asked for under a configuration.
 pub(crate) fn catalog(config: &Config) -> Catalog {
     let listed = |mapping: &Mapping| {
-        let balancer = Arc::new(Balancer::new(config.strategy.clone()));
+        let balancer = Arc::new(Balancer::new(config.strategy_of(&mapping.resource_type)));
         let listed = ResourceType { namespaces: mapping.namespaces.clone(), balancer };
         (mapping.resource_type.to_string(), listed)
     };

@@ -89,8 +89,9 @@ impl Playing {
             local: IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
         let token = Token::from_bytes(b"0b6f2c1e-8f3a-4c55-9d0e-3f6a1b2c4d5e").expect("a token");
-        let seat = Seat::take(&inventory.backends()[0]);
-        let issue = Issue { token, seat, asked_by: arrival.client.ip(), bound: true, wanted: None };
+        let seat = Seat::take(&inventory.backends()[0]).expect("a seat");
+        let issue =
+            Issue { token, seat, asked_by: arrival.client.ip(), bound: true, wanted: None, sticky_key: None };
         ledger.lock().issue(issue, at(0)).expect("room for a token");
         let forwarder = Forwarder::new(WorkerId(0), settings, 1, Arc::new(Counters::default()), 1);
         let (upstream, backend) = (UpstreamIndex(0), BackendAddr::new(([10, 0, 0, 1], 7000).into()));

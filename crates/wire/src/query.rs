@@ -41,6 +41,9 @@ pub struct Query {
     /// A player or party id: the same key gets the same backend while it matches.
     #[serde(default, alias = "sticky_key", skip_serializing_if = "Option::is_none")]
     pub sticky_key: Option<String>,
+    /// Tokens of sessions that run or have just ended: the backends that they led to will not do.
+    #[serde(default, with = "token_list", skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<Token>,
     /// Whose IP the token is for; only an authorised matchmaker may name another than its own.
     #[serde(default, alias = "client_ip", skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
@@ -265,6 +268,34 @@ fn token_str<S: serde::Serializer>(token: &Token, serializer: S) -> Result<S::Ok
     serializer.serialize_str(token.as_str())
 }
 
+/// Tokens as a list of texts, or one alone.
+mod token_list {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Token, token_text};
+
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a token of 36 visible ASCII characters, or a list of such tokens")]
+    enum Tokens {
+        One(#[serde(deserialize_with = "token_text")] Token),
+        Many(Vec<Text>),
+    }
+
+    #[derive(Deserialize)]
+    struct Text(#[serde(deserialize_with = "token_text")] Token);
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Token>, D::Error> {
+        Ok(match Tokens::deserialize(deserializer)? {
+            Tokens::One(token) => vec![token],
+            Tokens::Many(texts) => texts.into_iter().map(|Text(token)| token).collect(),
+        })
+    }
+
+    pub(super) fn serialize<S: Serializer>(tokens: &[Token], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(tokens.iter().map(Token::as_str))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +334,21 @@ mod tests {
         assert_eq!(text.label_selector, Some(LabelSelector::Text("a in (b,c)".into())));
         let (error, _) = refusal(r#"{"resourceType":"gs","labelSelector":7}"#);
         assert!(error.contains("an object of strings"), "{error}");
+    }
+
+    #[test]
+    fn avoided_is_one_token_or_a_list() {
+        let (a, b) = ("a".repeat(36), "b".repeat(36));
+        let avoided = |written: &str| {
+            let avoid = query(&format!(r#"{{"resourceType":"gs","avoid":{written}}}"#)).avoid;
+            avoid.iter().map(|token| token.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(avoided(&format!("{a:?}")), std::slice::from_ref(&a));
+        assert_eq!(avoided(&format!("[{a:?},{b:?}]")), [a, b]);
+        for wrong in ["7", r#""short""#, r#"["short"]"#, "null"] {
+            let (error, _) = refusal(&format!(r#"{{"resourceType":"gs","avoid":{wrong}}}"#));
+            assert!(error.contains("a token of 36 visible ASCII characters"), "{error}");
+        }
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub(super) fn settings(magic: Magic, form: TokenForm, choice: u8) -> Settings {
         session_timeout: Duration::from_secs(if short { 5 } else { 300 }),
         migration_grace: GRACE,
         token_grace: Duration::from_millis(500),
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: choice & 1 != 0,
         limits: Limits { max_sessions: 6, max_pending_tokens: 8 },
         listeners: vec![open(0, "game", choice & 4 != 0), open(1, "voice", choice & 8 != 0)],

@@ -115,7 +115,14 @@ impl Director {
         let count = inventory.backends().len();
         let Some(backend) = inventory.backends().get(usize::from(backend) % count.max(1)) else { return };
         let token = cast::token(self.tokens.len());
-        let issue = Issue { token, seat: Seat::take(backend), asked_by, bound, wanted: None };
+        let issue = Issue {
+            token,
+            seat: Seat::take(backend).expect("a seat"),
+            asked_by,
+            bound,
+            wanted: None,
+            sticky_key: None,
+        };
         if self.tokens.len() < 16 && ledger.issue(issue, self.now).is_ok() {
             self.tokens.push(token);
         }
@@ -140,8 +147,9 @@ impl Director {
         let endpoint = self.settings.has_default_endpoint.then(|| default_endpoint(Arc::clone(&inventory)));
         self.ledger.lock().publish(inventory, endpoint);
         let ledger = self.ledger.lock();
-        let stranded = ledger.players_on(|backend| ledger.is_gone(backend));
-        let stranded: Vec<_> = stranded.into_iter().filter_map(|id| ledger.player_of(id)).collect();
+        let stranded = ledger.played().flat_map(|backend| ledger.players_on(backend));
+        let stranded = stranded.filter_map(|id| ledger.player_of(id));
+        let stranded: Vec<_> = stranded.filter(|player| ledger.is_gone(player.seat.backend())).collect();
         drop(ledger);
         for Player { seat, sessions } in stranded {
             for at in sessions {

@@ -12,7 +12,7 @@ use super::upstreams::{Phase, UpstreamHalf, UpstreamKey};
 use super::{Arrival, Context, Forwarder, OpenUpstream, Return, SLOT_REST};
 use crate::addr::BackendAddr;
 use crate::counters::Event;
-use crate::ledger::{Ledger, MovedBy, OpenedBy, Opening, Resumed, Resuming};
+use crate::ledger::{Ledger, MovedBy, Moving, OpenedBy, Opening, Resumed, Resuming};
 use crate::refusal::Refusal;
 use crate::seat::Seat;
 use crate::session::{Generation, Place, SessionId, Upstream, WorkerId};
@@ -32,6 +32,12 @@ pub(super) struct Move {
     pub(super) session: SessionId,
     pub(super) by: MovedBy,
     pub(super) addr: BackendAddr,
+}
+
+impl Move {
+    fn moving(&self, upstream: Option<Upstream>) -> Moving<'_> {
+        Moving { session: self.session, by: &self.by, addr: self.addr, upstream }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -126,8 +132,12 @@ impl Forwarder {
         locked: &mut Locked<'_, '_>,
     ) -> Result<(), Refusal> {
         let target = locked.ledger.admit_migration(session, &by, locked.now)?;
-        let event = by.event();
-        self.migrate(key, &Move { session, by, addr: target.addr }, locked)?;
+        let (event, token) = (by.event(), by.token());
+        let outcome = self.migrate(key, &Move { session, by, addr: target.addr }, locked);
+        if let (Err(_), Some(token)) = (&outcome, token) {
+            locked.ledger.relinquish(&token, locked.now);
+        }
+        outcome?;
         self.counters.happened(event);
         Ok(())
     }
@@ -143,7 +153,7 @@ impl Forwarder {
             return Err(Refusal::NoSession);
         };
         if half.backend == to.addr {
-            let migrated = locked.ledger.migrate(to.session, &to.by, to.addr, None);
+            let migrated = locked.ledger.migrate(to.moving(None), locked.now);
             self.renew(key, migrated.generation);
             return Ok(());
         }
@@ -151,7 +161,7 @@ impl Forwarder {
             Some(upstream) => upstream,
             None => self.acquire(to.addr, locked.open)?,
         };
-        let migrated = locked.ledger.migrate(to.session, &to.by, to.addr, Some(upstream.clone()));
+        let migrated = locked.ledger.migrate(to.moving(Some(upstream.clone())), locked.now);
         self.switch(key, to.addr, upstream, migrated.generation);
         self.retire(to.session, migrated.left, Some(locked.now + self.settings.migration_grace), locked.now);
         Ok(())

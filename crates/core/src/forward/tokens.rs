@@ -4,7 +4,7 @@ use udp_director_wire::{Ack, AckRequest, AckStatus, ControlPacket, Token};
 
 use super::clients::ClientKey;
 use super::message::Effect;
-use super::sessions::Move;
+use super::sessions::{Locked, Move};
 use super::{Arrival, Context, Forwarder, Verdict, next_random};
 use crate::counters::{Dropped, Event};
 use crate::ledger::{Admission, OpenedBy, Presented};
@@ -117,28 +117,43 @@ impl Forwarder {
         let mut locked = cx.lock();
         let own = presented.own.filter(|id| locked.ledger.is_at(*id, presented.client));
         locked.ledger.reseat_waiting(&presented.token, presented.listener, self.random);
-        match locked.ledger.admit(&Presented { own, ..*presented }, now)? {
+        let presented = Presented { own, ..*presented };
+        let admission = locked.ledger.admit(&presented, now)?;
+        self.follow(arrival, &presented, admission, &mut locked)
+            .inspect_err(|_| locked.ledger.relinquish(&presented.token, now))?;
+        drop(locked);
+        self.release_held(ClientKey::new(arrival.listener, arrival.client), now);
+        Ok(())
+    }
+
+    /// Does what the ledger has let through.
+    fn follow(
+        &mut self,
+        arrival: &Arrival,
+        presented: &Presented,
+        admission: Admission,
+        locked: &mut Locked<'_, '_>,
+    ) -> Result<(), Refusal> {
+        match admission {
             Admission::Repeat => {
                 self.counters.happened(Event::Repeated);
-                self.touch(own, arrival, now);
+                self.touch(presented.own, arrival, locked.now);
             }
             Admission::Bind(target) => {
-                self.open(arrival, target.addr, OpenedBy::Token(presented.token), &mut locked)?;
+                self.open(arrival, target.addr, OpenedBy::Token(presented.token), locked)?;
                 self.counters.happened(Event::OpenedByToken);
             }
             Admission::Migrate(session, target) => {
                 let key = ClientKey::new(arrival.listener, arrival.client);
                 let to = Move { session, by: presented.token.into(), addr: target.addr };
-                self.migrate(key, &to, &mut locked)?;
+                self.migrate(key, &to, locked)?;
                 self.counters.happened(Event::MigratedByClient);
             }
             Admission::Resume(id) => {
-                self.resume(arrival, id, own, &mut locked)?;
+                self.resume(arrival, id, presented.own, locked)?;
                 self.counters.happened(Event::Resumed);
             }
         }
-        drop(locked);
-        self.release_held(ClientKey::new(arrival.listener, arrival.client), now);
         Ok(())
     }
 

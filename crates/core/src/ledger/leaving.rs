@@ -7,9 +7,9 @@ use udp_director_wire::Token;
 
 use super::{Ledger, Located, locate};
 use crate::counters::Event;
-use crate::inventory::Backend;
+use crate::inventory::{Backend, BackendId};
 use crate::seat::Seat;
-use crate::select::{Balancer, Query};
+use crate::select::{Balancer, Draw, Query, Selection, Serves};
 use crate::session::{Session, SessionId};
 use crate::settings::ListenerId;
 
@@ -58,6 +58,14 @@ impl From<Token> for MovedBy {
 }
 
 impl MovedBy {
+    /// The token, if it is one.
+    pub fn token(&self) -> Option<Token> {
+        match self {
+            MovedBy::Token(token) => Some(*token),
+            MovedBy::Director(_) => None,
+        }
+    }
+
     /// What is counted when it has.
     pub fn event(&self) -> Event {
         match self {
@@ -68,11 +76,12 @@ impl MovedBy {
 }
 
 impl Ledger {
-    /// One session of each player on the backends of which that holds. Goes through all sessions.
-    pub fn players_on(&self, leaves: impl Fn(&Backend) -> bool) -> Vec<SessionId> {
+    /// One session of each player on that backend, in no order.
+    pub fn players_on(&self, backend: &BackendId) -> Vec<SessionId> {
         let mut seats = HashSet::new();
-        self.sessions()
-            .filter(|session| leaves(session.seat.backend()) && seats.insert(Arc::as_ptr(&session.seat)))
+        let sessions = self.sessions_of(backend).filter_map(|id| self.session(id));
+        sessions
+            .filter(|session| seats.insert(Arc::as_ptr(&session.seat)))
             .map(|session| session.id)
             .collect()
     }
@@ -118,6 +127,9 @@ impl Ledger {
         let Some(seat) = self.choose(&wanted.query, &wanted.balancer, &[listener], random) else { return };
         let awaited = self.listeners_of(seat.backend());
         let Some(grant) = self.grants.get_mut(token) else { return };
+        if let Some(key) = &grant.sticky_key {
+            self.sticky.lead(key, &seat.backend().spec.id);
+        }
         grant.backend = Arc::clone(seat.backend());
         grant.seat = Some(Arc::new(seat));
         let (asked_by, no_longer) = (grant.asked_by, std::mem::replace(&mut grant.awaited, awaited.clone()));
@@ -151,9 +163,15 @@ impl Ledger {
         random: u64,
     ) -> Option<Seat> {
         let listeners: Vec<_> = listeners.iter().filter_map(|id| self.settings.listener(*id)).collect();
-        let serves =
-            |backend: &Backend| listeners.iter().all(|listener| backend.addr_for(listener).is_some());
-        balancer.choose(&self.inventory.matching(query).retain(serves), None, random)
+        let selection = Selection {
+            inventory: &self.inventory,
+            query,
+            balancer,
+            serves: Serves::All(&listeners),
+            avoid: &[],
+            draw: Draw::of(random),
+        };
+        selection.choose()
     }
 
     /// A token's sessions move with the session that it names.
@@ -162,6 +180,9 @@ impl Ledger {
         if let Some(grant) = self.grants.get_mut(&token) {
             grant.backend = Arc::clone(seat.backend());
             grant.seat = Some(Arc::clone(seat));
+            if let Some(key) = &grant.sticky_key {
+                self.sticky.lead(key, &seat.backend().spec.id);
+            }
         }
     }
 }

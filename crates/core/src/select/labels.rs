@@ -117,6 +117,12 @@ impl Selector {
         self.0.iter().all(|requirement| requirement.test.holds(labels.get(&requirement.key)))
     }
 
+    /// The first requirement that these labels do not meet, as `kubectl -l` takes it.
+    pub(super) fn first_failing(&self, labels: &BTreeMap<String, String>) -> Option<String> {
+        let fails = |requirement: &&Requirement| !requirement.test.holds(labels.get(&requirement.key));
+        self.0.iter().find(fails).map(ToString::to_string)
+    }
+
     /// Whether [`Selector::exact_pairs`] is all that it asks for.
     pub(super) fn is_exact(&self) -> bool {
         self.exact_pairs().count() == self.0.len()
@@ -128,6 +134,21 @@ impl Selector {
             Test::In(values) if values.len() == 1 => Some((requirement.key.as_str(), values[0].as_str())),
             _ => None,
         })
+    }
+}
+
+impl fmt::Display for Requirement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match &self.test {
+            Test::Exists => f.write_str(key),
+            Test::Absent => write!(f, "!{key}"),
+            Test::In(values) if values.len() == 1 => write!(f, "{key}={}", values[0]),
+            Test::In(values) => write!(f, "{key} in ({})", values.join(",")),
+            Test::NotIn(values) => write!(f, "{key} notin ({})", values.join(",")),
+            Test::Above(bound) => write!(f, "{key}>{bound}"),
+            Test::Below(bound) => write!(f, "{key}<{bound}"),
+        }
     }
 }
 

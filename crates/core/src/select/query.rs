@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use udp_director_wire as wire;
 use wire::{LabelSelector, StatusQuery};
 
+use super::explain::Filter;
 use super::labels::{Selector, SelectorError};
 use super::path::{Path, PathError};
 use super::status::StatusMatch;
@@ -13,8 +14,8 @@ use crate::inventory::BackendSpec;
 /// What a backend must be, checked and ready to match.
 ///
 /// Bounds: [`Selector::MAX_BYTES`] and [`Selector::MAX_REQUIREMENTS`] on labels,
-/// [`Query::MAX_ANNOTATIONS`], [`Query::MAX_EXPECTED`], [`Query::MAX_STICKY_KEY_BYTES`], and those of
-/// [`Path`]. A query beyond one of them is refused, never cut.
+/// [`Query::MAX_ANNOTATIONS`], [`Query::MAX_EXPECTED`], [`Query::MAX_AVOIDED`],
+/// [`Query::MAX_STICKY_KEY_BYTES`], and those of [`Path`]. A query beyond one of them is refused, never cut.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Query {
     resource_type: String,
@@ -43,6 +44,9 @@ pub enum QueryError {
     /// More values than [`Query::MAX_EXPECTED`].
     #[error("statusQuery.expectedValues has more than {} values", Query::MAX_EXPECTED)]
     TooManyExpected,
+    /// More tokens than [`Query::MAX_AVOIDED`].
+    #[error("avoid has more than {} tokens", Query::MAX_AVOIDED)]
+    TooManyAvoided,
     /// Longer than [`Query::MAX_STICKY_KEY_BYTES`], or empty, which would send everybody to one backend.
     #[error("stickyKey has 1 to {max} bytes, not {0}", max = Query::MAX_STICKY_KEY_BYTES)]
     StickyKey(usize),
@@ -53,6 +57,8 @@ impl Query {
     pub const MAX_ANNOTATIONS: usize = 64;
     /// The largest number of expected values.
     pub const MAX_EXPECTED: usize = 64;
+    /// The largest number of backends to avoid.
+    pub const MAX_AVOIDED: usize = 8;
     /// The longest sticky key, in bytes.
     pub const MAX_STICKY_KEY_BYTES: usize = 256;
 
@@ -61,6 +67,9 @@ impl Query {
     /// # Errors
     /// Names the field, what is wrong there and what is right.
     pub fn compile(query: &wire::Query) -> Result<Query, QueryError> {
+        if query.avoid.len() > Query::MAX_AVOIDED {
+            return Err(QueryError::TooManyAvoided);
+        }
         Ok(Query {
             resource_type: query.resource_type.clone(),
             namespace: query.namespace.clone(),
@@ -100,6 +109,19 @@ impl Query {
     /// Whether any backend of the type and namespace that has the exact labels will do.
     pub(super) fn asks_for_exact_labels_alone(&self) -> bool {
         self.labels.is_exact() && self.annotations.is_empty() && self.status.is_none()
+    }
+
+    /// The first thing that is asked for and that a backend is not; `None` where it is what is asked for.
+    pub(super) fn first_mismatch(&self, spec: &BackendSpec) -> Option<Filter> {
+        if let Some(requirement) = self.labels.first_failing(&spec.labels) {
+            return Some(Filter::Label(requirement));
+        }
+        let lacks = |(key, value): &(&String, &String)| spec.annotations.get(*key) != Some(*value);
+        if let Some((key, _)) = self.annotations.iter().find(lacks) {
+            return Some(Filter::Annotation(key.clone()));
+        }
+        let status = self.status.as_ref().is_none_or(|status| status.matches(&spec.view));
+        (!status).then_some(Filter::Status)
     }
 
     /// Whether a backend is what is asked for, whether or not it accepts players.

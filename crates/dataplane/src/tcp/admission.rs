@@ -46,14 +46,19 @@ async fn bind(sessions: &Arc<Sessions>, origin: &Origin, token: Token) -> Result
     let addr = {
         let mut ledger = sessions.ledger.lock();
         ledger.reseat_waiting(&token, origin.listener, random);
-        bindable(&ledger, &presented, sessions.clock.now())?
+        bindable(&mut ledger, &presented, sessions.clock.now())?
     };
-    let backend = connect(addr).await?;
+    let backend = connect(addr).await;
 
     let mut ledger = sessions.ledger.lock();
-    if bindable(&ledger, &presented, sessions.clock.now())? != addr {
-        return Err(Refusal::BackendGone);
-    }
+    let now = sessions.clock.now();
+    let backend = match backend {
+        Ok(backend) if bindable(&mut ledger, &presented, now)? == addr => backend,
+        failed => {
+            ledger.relinquish(&token, now);
+            return Err(failed.err().unwrap_or(Refusal::BackendGone));
+        }
+    };
     let header = origin.header(ledger.settings());
     let lease = sessions.open(&mut ledger, origin, addr, OpenedBy::Token(token));
     drop(ledger);
@@ -62,7 +67,7 @@ async fn bind(sessions: &Arc<Sessions>, origin: &Origin, token: Token) -> Result
 }
 
 /// A connection is a client of its own, so a token can do nothing but begin a session.
-fn bindable(ledger: &Ledger, presented: &Presented, now: Moment) -> Result<BackendAddr, Refusal> {
+fn bindable(ledger: &mut Ledger, presented: &Presented, now: Moment) -> Result<BackendAddr, Refusal> {
     match ledger.admit(presented, now)? {
         Admission::Bind(target) => Ok(target.addr),
         Admission::Repeat | Admission::Migrate(..) | Admission::Resume(_) => Err(Refusal::WrongClient),
@@ -72,7 +77,7 @@ fn bindable(ledger: &Ledger, presented: &Presented, now: Moment) -> Result<Backe
 /// Begins a session on the default endpoint with the bytes that turned out to be no token.
 async fn bind_default(sessions: &Arc<Sessions>, origin: &Origin, first: Vec<u8>) -> Result<Begun, Refusal> {
     let random = sessions.random();
-    let (seat, addr) = sessions.ledger.lock().admit_default(origin.listener, random)?;
+    let (seat, addr) = sessions.ledger.lock().admit_default(origin.listener, origin.client.ip(), random)?;
     let backend = connect(addr).await?;
 
     let mut ledger = sessions.ledger.lock();

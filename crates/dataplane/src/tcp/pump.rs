@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
-use udp_director_core::{Event, Refusal, Session, Target};
+use udp_director_core::{Event, Moving, Refusal, Session, Target};
 
 use super::flow::Flow;
 use super::lanes::Lanes;
@@ -103,7 +103,8 @@ impl Pump {
         if switch.beside.is_none() && !is_on(ledger.session(id), &target) {
             return Err(Refusal::WorkerBusy);
         }
-        ledger.migrate(id, &switch.by, target.addr, None);
+        let moving = Moving { session: id, by: &switch.by, addr: target.addr, upstream: None };
+        ledger.migrate(moving, sessions.clock.now());
         sessions.counters.happened(switch.by.event());
         let settings = ledger.settings();
         Ok(Terms { header: self.origin.header(settings), grace: settings.migration_grace })

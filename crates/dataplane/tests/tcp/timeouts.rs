@@ -79,7 +79,7 @@ async fn session_is_closed_when_its_backend_is_gone() {
     let world = World::start(&[addr]).await;
     let (mut client, mut server, id) = world.enter(0, &backend).await;
     let seat = Arc::clone(&world.ledger.lock().session(id).expect("it runs").seat);
-    let another = Arc::new(Seat::take(seat.backend()));
+    let another = Arc::new(Seat::take(seat.backend()).expect("a seat"));
     world.ledger.lock().publish(Inventory::default().into(), None);
     world.streams.close(id, another);
     client.write_all(b"a").await.expect("it still runs");

@@ -83,8 +83,8 @@ impl World {
 
     pub(crate) fn token_for(&self, backend: usize, asked_by: IpAddr) -> Token {
         let token = self.unknown_token();
-        let seat = Seat::take(&self.backend(backend));
-        let issue = Issue { token, seat, asked_by, bound: true, wanted: None };
+        let seat = Seat::take(&self.backend(backend)).expect("a seat");
+        let issue = Issue { token, seat, asked_by, bound: true, wanted: None, sticky_key: None };
         self.ledger.lock().issue(issue, self.clock.now()).expect("room for a token");
         token
     }
@@ -216,6 +216,7 @@ fn settings() -> Settings {
         session_timeout: Duration::from_secs(60),
         migration_grace: Duration::from_millis(250),
         token_grace: Duration::from_millis(100),
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: false,
         limits: Limits { max_sessions: 10_000, max_pending_tokens: 10_000 },
         listeners: vec![listener],

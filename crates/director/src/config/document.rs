@@ -60,6 +60,10 @@ pub(super) struct Document {
     /// late.
     #[schemars(range(max = 10_000))]
     pub token_grace_ms: u32,
+    /// For how many seconds after its last session has ended a `stickyKey` leads to the same backend,
+    /// and a token tells a query which backend to `avoid`.
+    #[schemars(range(max = 86_400))]
+    pub sticky_seconds: u32,
     /// What tokens are, and who may redeem them.
     pub tokens: Tokens,
     /// Where the objects come from that become backends: a file, or the cluster, which is the default.
@@ -70,7 +74,8 @@ pub(super) struct Document {
     #[schemars(with = "Vec<String>", length(max = 256))]
     #[schemars(extend("items" = {"type": "string", "format": Form::Cidr}))]
     pub allowed_target_cidrs: Vec<IpNet>,
-    /// Which of the backends that match is picked, by queries and by the default endpoint alike.
+    /// Which of the backends that match and have room is picked, by queries and by the default endpoint
+    /// alike, where the mapping does not say it.
     pub load_balancing: LoadBalancing,
     /// The query that picks a backend for clients that come without a token. Without it they are
     /// refused.
@@ -183,20 +188,40 @@ pub(super) struct Kubernetes {}
 #[schemars(extend("x-hints" = {"strategy": "its keys stand directly under loadBalancing"}))]
 pub(super) struct LoadBalancing {
     /// The strategy. `first` takes the first by namespace and name; `random` any; `roundRobin` each in
-    /// turn; `leastSessions` the one with the fewest seats taken; `labelArithmetic` the one with the most
-    /// room, which is `maxLabel` - `currentLabel` - seats taken - `overlap`, and none without room.
+    /// turn; `leastSessions` the one with the fewest seats taken; `leastLoaded` the less loaded of two at
+    /// random, by the share of its capacity; `labelArithmetic` the one with the most room, which is max -
+    /// current - seats taken - `overlap`; `packed` the one with the least room that still has some;
+    /// `stickyKey` goes by the query's `stickyKey`, or the client's IP on the default endpoint. Whatever
+    /// the strategy, one without room is not picked, and a `stickyKey` in a query comes first.
     #[serde(rename = "type")]
     pub strategy: Strategy,
-    /// For `labelArithmetic`, which needs it: the label that holds how many players are there. An object
-    /// without it is not picked.
+    /// For `labelArithmetic`, which needs this, `currentAnnotation` or `currentPath`, unless the mapping
+    /// has a `capacity`: the label that holds how many players are there. An object without it is not
+    /// picked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = Form::LabelKey))]
     pub current_label: Option<String>,
-    /// For `labelArithmetic`, which needs it: the label that holds how many players fit. An object
-    /// without it is not picked.
+    /// In place of `currentLabel`: an annotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub current_annotation: Option<String>,
+    /// In place of `currentLabel`: a JSONPath (RFC 9535) without the leading `$.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub current_path: Option<String>,
+    /// For `labelArithmetic`, which needs this, `maxAnnotation` or `maxPath`, unless the mapping has a
+    /// `capacity`: the label that holds how many players fit. An object without it is not picked.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = Form::LabelKey))]
     pub max_label: Option<String>,
+    /// In place of `maxLabel`: an annotation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub max_annotation: Option<String>,
+    /// In place of `maxLabel`: a JSONPath (RFC 9535) without the leading `$.`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub max_path: Option<String>,
     /// For `labelArithmetic`: seats to keep free, for players whom the labels do not count yet.
     #[schemars(range(max = 1_000_000))]
     pub overlap: u32,
@@ -205,17 +230,57 @@ pub(super) struct LoadBalancing {
 /// A way to pick one of the backends that match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-hints" = {
-    "leastLoaded": "this strategy is not available yet",
-    "packed": "this strategy is not available yet",
-    "stickyKey": "it is a field of a query, not a strategy",
-}))]
 pub(super) enum Strategy {
     First,
     Random,
     RoundRobin,
     LeastSessions,
+    LeastLoaded,
     LabelArithmetic,
+    Packed,
+    StickyKey,
+}
+
+/// How many players a backend takes: one of `max`, `maxLabel`, `maxAnnotation` and `maxPath`, less what
+/// stands at `currentLabel`, `currentAnnotation` or `currentPath`, less `overlap`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Capacity {
+    /// So many players, for each backend.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000_000))]
+    pub max: Option<u32>,
+    /// The label that holds how many players fit. An object without it, or in which it is no whole
+    /// number, is not picked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub max_label: Option<String>,
+    /// In place of `maxLabel`: an annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub max_annotation: Option<String>,
+    /// In place of `maxLabel`: a JSONPath (RFC 9535) without the leading `$.`, such as
+    /// `status.counters.players.capacity`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub max_path: Option<String>,
+    /// The label that holds how many players are there of whom the director does not know. Its own
+    /// players count beside them: leave this out where the server counts all of its players.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub current_label: Option<String>,
+    /// In place of `currentLabel`: an annotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::LabelKey))]
+    pub current_annotation: Option<String>,
+    /// In place of `currentLabel`: a JSONPath (RFC 9535) without the leading `$.`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = Form::FieldPath))]
+    pub current_path: Option<String>,
+    /// Seats to keep free.
+    #[serde(default)]
+    #[schemars(range(max = 1_000_000))]
+    pub overlap: u32,
 }
 
 /// A query with the fields of the query port.
@@ -321,6 +386,14 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub service_target_port_name: Option<String>,
+    /// How many players a backend takes. Left out, as many as come. Seats that are taken never exceed
+    /// it; who holds one when it shrinks keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
+    /// Which of the backends that match and have room is picked, in place of the general
+    /// `loadBalancing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancing: Option<LoadBalancing>,
     /// What becomes of players whose server leaves. `keep`: they stay until its object is gone or its
     /// time to terminate is over. `migrate`: they go elsewhere as soon as it takes no more players, or
     /// has no longer the labels that they asked for. `close`: their sessions end as soon as it takes no
@@ -401,6 +474,7 @@ impl Default for Document {
             migration_grace_ms: 250,
             max_migrations_per_second: 500,
             token_grace_ms: 500,
+            sticky_seconds: 120,
             tokens: Tokens::default(),
             inventory: None,
             allowed_target_cidrs: Vec::new(),
@@ -421,7 +495,16 @@ impl Default for Tokens {
 
 impl Default for LoadBalancing {
     fn default() -> LoadBalancing {
-        LoadBalancing { strategy: Strategy::LeastSessions, current_label: None, max_label: None, overlap: 0 }
+        LoadBalancing {
+            strategy: Strategy::LeastSessions,
+            current_label: None,
+            current_annotation: None,
+            current_path: None,
+            max_label: None,
+            max_annotation: None,
+            max_path: None,
+            overlap: 0,
+        }
     }
 }
 

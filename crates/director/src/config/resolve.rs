@@ -1,5 +1,6 @@
 //! From a configuration of the right shape to a [`Config`]: the rules that span several keys.
 
+mod balancing;
 mod endpoint;
 mod listeners;
 mod mapping;
@@ -10,9 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use udp_director_core::Strategy;
-
-use super::document::{self, Document, Inventory, LoadBalancing, ResourceMapping};
+use super::document::{self, Document, Inventory, ResourceMapping};
 use super::problem::Problem;
 use super::shape::Places;
 use super::{Config, InventorySource, Limits, WhenLost, Workers};
@@ -42,9 +41,11 @@ impl Resolver<'_> {
         let default_endpoint =
             self.default_endpoint(document.default_endpoint, &document.resource_query_mapping);
         let when_lost = when_lost(&document.resource_query_mapping);
-        let mappings = self.mappings(document.resource_query_mapping, &data_ports);
+        let balancing = self.balancing(&document.load_balancing, &document.resource_query_mapping);
+        let strategies =
+            balancing.iter().map(|(name, balancing)| (name.as_str().into(), balancing.strategy)).collect();
+        let mappings = self.mappings(document.resource_query_mapping, &data_ports, balancing);
         let inventory = self.inventory(document.inventory, directory);
-        let strategy = self.strategy(document.load_balancing);
         let magic = self.noted("controlPacketMagicBytes", document.control_packet_magic_bytes.parse());
         let document::TokenKind::Random = document.tokens.kind;
         Some(Config {
@@ -59,10 +60,11 @@ impl Resolver<'_> {
             migration_grace: Duration::from_millis(document.migration_grace_ms.into()),
             max_migrations_per_second: document.max_migrations_per_second,
             token_grace: Duration::from_millis(document.token_grace_ms.into()),
+            sticky_for: Duration::from_secs(document.sticky_seconds.into()),
             bind_client_ip: document.tokens.bind_client_ip,
             inventory: inventory?,
             allowed_target_cidrs: document.allowed_target_cidrs,
-            strategy: strategy?,
+            strategies,
             default_endpoint,
             mappings,
             when_lost,
@@ -79,41 +81,6 @@ impl Resolver<'_> {
             }
             Some(_) => self.refused("inventory", "needs either \"file\" or \"kubernetes\""),
         }
-    }
-
-    fn strategy(&mut self, written: LoadBalancing) -> Option<Strategy> {
-        let strategy = match written.strategy {
-            document::Strategy::LabelArithmetic => return self.label_arithmetic(written),
-            document::Strategy::First => Strategy::First,
-            document::Strategy::Random => Strategy::Random,
-            document::Strategy::RoundRobin => Strategy::RoundRobin,
-            document::Strategy::LeastSessions => Strategy::LeastSessions,
-        };
-        for (key, given) in [
-            ("currentLabel", written.current_label.is_some()),
-            ("maxLabel", written.max_label.is_some()),
-            ("overlap", written.overlap != 0),
-        ] {
-            if given {
-                self.refuse(&format!("loadBalancing.{key}"), "is for the type labelArithmetic alone");
-            }
-        }
-        Some(strategy)
-    }
-
-    fn label_arithmetic(&mut self, written: LoadBalancing) -> Option<Strategy> {
-        for (key, given) in
-            [("currentLabel", written.current_label.is_some()), ("maxLabel", written.max_label.is_some())]
-        {
-            if !given {
-                self.refuse("loadBalancing", &format!("the type labelArithmetic needs \"{key}\""));
-            }
-        }
-        Some(Strategy::LabelArithmetic {
-            current_label: written.current_label?,
-            max_label: written.max_label?,
-            overlap: written.overlap,
-        })
     }
 
     fn noted<T>(&mut self, key: &str, result: Result<T, impl Display>) -> Option<T> {

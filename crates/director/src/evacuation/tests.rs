@@ -99,7 +99,14 @@ fn playing(backends: &[BackendSpec]) -> (Evacuation, Inventory) {
         let query = Query::compile(&query).expect("a query");
         let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default() }));
         let asked_by = Ipv4Addr::LOCALHOST.into();
-        let issue = Issue { token, seat: Seat::take(backend), asked_by, bound: true, wanted };
+        let issue = Issue {
+            token,
+            seat: Seat::take(backend).expect("a seat"),
+            asked_by,
+            bound: true,
+            wanted,
+            sticky_key: None,
+        };
         let mut locked = ledger.lock();
         locked.issue(issue, Moment::default()).expect("room");
         let opening = Opening {

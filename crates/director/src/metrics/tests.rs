@@ -16,6 +16,7 @@ pub(crate) fn sources() -> Sources {
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::ZERO,
         token_grace: Duration::ZERO,
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: false,
         limits: Limits { max_sessions: 1, max_pending_tokens: 1 },
         listeners: Vec::new(),

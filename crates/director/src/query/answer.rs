@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::watch;
-use udp_director_core::{Backend, Balancer, Inventory, Issue, Matching, Query, Seat, Settings, SharedLedger};
+use udp_director_core::{
+    Backend, BackendId, Draw, Inventory, Issue, Query, Selection, Serves, Settings, SharedLedger, StickyKey,
+};
 use udp_director_dataplane::Clock;
 use udp_director_wire as wire;
 use udp_director_wire::{Answer, Request, SessionReset, Token, parse_request};
@@ -31,6 +33,17 @@ pub(super) struct Responder {
     pub(super) counters: Arc<QueryCounters>,
     pub(super) dice: Dice,
     pub(super) wants: Wants,
+}
+
+/// What the ledger knows that a query goes by.
+struct Present {
+    settings: Arc<Settings>,
+    inventory: Arc<Inventory>,
+    sticky_key: Option<StickyKey>,
+    /// Where the sticky key led last.
+    remembered: Option<BackendId>,
+    /// The backends of the tokens that the query avoids.
+    avoid: Vec<BackendId>,
 }
 
 /// Random numbers for the strategies: good enough to spread players, not to keep secrets.
@@ -58,13 +71,25 @@ impl Responder {
         check_client_ip(&query, peer)?;
         let written = query;
         let query = Query::compile(&written)?;
-        let (settings, inventory) = self.present();
-        let candidates = inventory.matching(&query);
-        let seat = self.pick(candidates, &query, &listed.balancer, &settings).ok_or(Failure::NoMatch)?;
+        let Present { settings, inventory, sticky_key, remembered, avoid } = self.present(&written, &query);
+        let selection = Selection {
+            inventory: &inventory,
+            query: &query,
+            balancer: &listed.balancer,
+            serves: Serves::Any(&settings.listeners),
+            avoid: &avoid,
+            draw: Draw {
+                sticky_key: query.sticky_key(),
+                remembered: remembered.as_ref(),
+                random: self.dice.roll(),
+            },
+        };
+        let seat = selection.choose().ok_or(Failure::NoMatch)?;
         let backend = Arc::clone(seat.backend());
         let token = fresh_token();
         let wanted = Some(self.wants.of(&written, &query, &listed.balancer));
-        let issue = Issue { token, seat, asked_by: peer, bound: catalog.bind_client_ip, wanted };
+        let bound = catalog.bind_client_ip;
+        let issue = Issue { token, seat, asked_by: peer, bound, wanted, sticky_key };
         self.ledger.lock().issue(issue, self.clock.now())?;
         Ok(Answer {
             token,
@@ -78,29 +103,18 @@ impl Responder {
         Ok(self.resets.reset(reset, peer).await?)
     }
 
-    /// The settings and the inventory in force. What takes time is done on these, without the lock.
-    fn present(&self) -> (Arc<Settings>, Arc<Inventory>) {
+    /// What the ledger knows that a query goes by. What takes time is done on this, without the lock.
+    fn present(&self, written: &wire::Query, query: &Query) -> Present {
+        let sticky_key = query.sticky_key().map(|key| StickyKey::new(query.resource_type(), key));
+        let now = self.clock.now();
         let ledger = self.ledger.lock();
-        (Arc::clone(ledger.settings()), Arc::clone(ledger.inventory()))
-    }
-
-    /// Takes a seat on one of the candidates that some listener leads to. To find out of thousands
-    /// which those are would cost more than all the rest, and it is all of them as a rule: so they
-    /// are gone through only when the one picked turns out not to be.
-    fn pick(
-        &self,
-        candidates: Matching<'_>,
-        query: &Query,
-        balancer: &Balancer,
-        settings: &Settings,
-    ) -> Option<Seat> {
-        let seat = balancer.choose(&candidates, query.sticky_key(), self.dice.roll())?;
-        if is_served(seat.backend(), settings) {
-            return Some(seat);
+        Present {
+            settings: Arc::clone(ledger.settings()),
+            inventory: Arc::clone(ledger.inventory()),
+            remembered: sticky_key.as_ref().and_then(|key| ledger.remembered(key, now)),
+            avoid: written.avoid.iter().filter_map(|token| ledger.whereabouts(token, now)).collect(),
+            sticky_key,
         }
-        drop(seat);
-        let served = candidates.retain(|backend| is_served(backend, settings));
-        balancer.choose(&served, query.sticky_key(), self.dice.roll())
     }
 }
 
@@ -133,10 +147,6 @@ fn fresh_token() -> Token {
     let mut text = Uuid::encode_buffer();
     let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
     Token::from_bytes(text.as_bytes()).expect("the text form of a UUID has 36 visible characters")
-}
-
-fn is_served(backend: &Backend, settings: &Settings) -> bool {
-    settings.listeners.iter().any(|listener| backend.addr_for(listener).is_some())
 }
 
 fn public_ports(backend: &Backend, settings: &Settings) -> BTreeMap<String, u16> {

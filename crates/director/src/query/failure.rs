@@ -92,9 +92,11 @@ fn reset_code(refusal: Refusal) -> ErrorCode {
         | Refusal::WrongClient
         | Refusal::NoSession
         | Refusal::UnknownOpcode => ErrorCode::InvalidToken,
-        Refusal::BackendGone | Refusal::BackendUnreachable | Refusal::NoPort | Refusal::NoDefaultBackend => {
-            ErrorCode::BackendUnreachable
-        }
+        Refusal::BackendGone
+        | Refusal::BackendFull
+        | Refusal::BackendUnreachable
+        | Refusal::NoPort
+        | Refusal::NoDefaultBackend => ErrorCode::BackendUnreachable,
         Refusal::ListenerDraining
         | Refusal::SessionLimit
         | Refusal::ConnectionLimit

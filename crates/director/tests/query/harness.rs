@@ -272,6 +272,7 @@ fn settings() -> Settings {
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),
         token_grace: Duration::ZERO,
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: false,
         limits: Limits { max_sessions: 1_000, max_pending_tokens: 1_000 },
         listeners: vec![listener(0, "game"), listener(1, "chat")],

@@ -82,15 +82,18 @@ impl World {
     /// When as many tokens wait as may.
     pub fn ask(&mut self, ip: IpAddr, backend: &str, bound: bool) -> Result<Token, IssueError> {
         let token = self.next_token();
-        let seat = Seat::take(&self.backend(backend));
-        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound, wanted: None }, self.now)?;
+        let seat = Seat::take(&self.backend(backend)).expect("a seat");
+        self.ledger
+            .lock()
+            .issue(Issue { token, seat, asked_by: ip, bound, wanted: None, sticky_key: None }, self.now)?;
         Ok(token)
     }
 
     fn leavers(&self, on: impl Fn(&Ledger, &Backend) -> bool) -> Vec<Leaver> {
         let ledger = self.ledger.lock();
-        let players = ledger.players_on(|backend| on(&ledger, backend));
-        players.into_iter().filter_map(|id| ledger.player_of(id)).collect()
+        let players = ledger.played().flat_map(|backend| ledger.players_on(backend));
+        let players = players.filter_map(|id| ledger.player_of(id));
+        players.filter(|player| on(&ledger, player.seat.backend())).collect()
     }
 
     fn next_token(&mut self) -> Token {
@@ -105,10 +108,12 @@ impl World {
     /// When as many tokens wait as may.
     pub fn ask_for_any(&mut self, ip: IpAddr, backend: &str) -> Result<Token, IssueError> {
         let token = self.next_token();
-        let seat = Seat::take(&self.backend(backend));
+        let seat = Seat::take(&self.backend(backend)).expect("a seat");
         let query = any(&seat.backend().spec.resource_type);
         let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default() }));
-        self.ledger.lock().issue(Issue { token, seat, asked_by: ip, bound: true, wanted }, self.now)?;
+        self.ledger
+            .lock()
+            .issue(Issue { token, seat, asked_by: ip, bound: true, wanted, sticky_key: None }, self.now)?;
         Ok(token)
     }
 

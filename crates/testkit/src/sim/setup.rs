@@ -64,6 +64,7 @@ pub fn settings() -> Settings {
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),
         token_grace: Duration::from_millis(500),
+        sticky_for: Duration::from_secs(120),
         has_default_endpoint: false,
         limits: Limits { max_sessions: 1000, max_pending_tokens: 1000 },
         listeners: vec![listener(GAME, "game"), listener(VOICE, "voice")],

@@ -33,8 +33,6 @@ struct Token {
     asked_by: IpAddr,
     bound: bool,
     backend: usize,
-    /// Which life of the backend it was issued for.
-    life: usize,
     expires: Duration,
     /// On which listener, for which session, and whether it still names that.
     uses: Vec<(ListenerId, usize, bool)>,
@@ -93,8 +91,8 @@ struct Held {
 pub(crate) struct Model {
     settings: Settings,
     specs: Vec<BackendSpec>,
-    /// Which life of each backend this is, and whether it is in the inventory.
-    lives: Vec<(usize, bool)>,
+    /// Whether each backend is in the inventory.
+    present: Vec<bool>,
     now: Duration,
     tokens: Vec<Token>,
     sessions: Vec<Session>,
@@ -114,7 +112,7 @@ impl Model {
     pub(crate) fn new(settings: &Settings, specs: Vec<BackendSpec>) -> Model {
         Model {
             settings: settings.clone(),
-            lives: vec![(0, true); specs.len()],
+            present: vec![true; specs.len()],
             specs,
             now: Duration::ZERO,
             tokens: Vec::new(),
@@ -137,16 +135,14 @@ impl Model {
             return false;
         }
         let asked_by = IpAddr::from([192, 0, 2, host]);
-        let (life, expires) = (self.lives[backend].0, self.now + self.settings.token_ttl);
-        self.tokens.push(Token { asked_by, bound, backend, life, expires, uses: Vec::new(), known: true });
+        let expires = self.now + self.settings.token_ttl;
+        self.tokens.push(Token { asked_by, bound, backend, expires, uses: Vec::new(), known: true });
         true
     }
 
     pub(crate) fn publish(&mut self, left_out: Option<usize>) {
-        for (number, (life, present)) in self.lives.iter_mut().enumerate() {
-            let now_present = left_out != Some(number);
-            *life += usize::from(now_present && !*present);
-            *present = now_present;
+        for (number, present) in self.present.iter_mut().enumerate() {
+            *present = left_out != Some(number);
         }
         for id in self.running() {
             if !self.is_present(self.sessions[id].backend) {
@@ -526,7 +522,7 @@ impl Model {
     }
 
     pub(crate) fn is_present(&self, backend: usize) -> bool {
-        self.lives[backend].1
+        self.present[backend]
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -543,7 +539,7 @@ impl Model {
 
     pub(crate) fn seats(&self, backend: usize) -> u32 {
         let holds = |token: &&Token| {
-            (token.backend, token.life) == (backend, self.lives[backend].0)
+            token.backend == backend
                 && token.known
                 && (token.uses.is_empty() || token.uses.iter().any(|(.., names)| *names))
         };

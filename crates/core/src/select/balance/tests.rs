@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use proptest::prelude::*;
@@ -6,21 +6,27 @@ use serde_json::Value;
 
 use udp_director_wire as wire;
 
-use super::{Arc, BTreeMap, Backend, Balancer, Matching, Seat, Strategy};
+use super::{Arc, Backend, Balancer, Draw, Matching, Seat, Strategy};
 use crate::inventory::{BackendId, BackendSpec, Capacity, Inventory, Ports};
 use crate::select::Query;
 
-/// Backends `b0`, `b1`, ... with the given labels.
-fn backends(labels: &[&[(&str, &str)]]) -> Inventory {
-    let specs = labels.iter().enumerate().map(|(n, labels)| spec(&format!("b{n:03}"), labels)).collect();
+/// Backends `b000`, `b001`, ... with such capacities.
+fn backends(capacities: &[Capacity]) -> Inventory {
+    let specs = capacities.iter().enumerate();
+    let specs = specs.map(|(n, capacity)| spec(&format!("b{n:03}"), capacity.clone())).collect();
     Inventory::default().next(specs, Vec::new())
 }
 
 fn plain(count: usize) -> Inventory {
-    backends(&vec![&[][..]; count])
+    backends(&vec![Capacity::Unbounded; count])
 }
 
-fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
+/// Room for so many each.
+fn bounded(seats: &[u32]) -> Inventory {
+    backends(&seats.iter().map(|seats| Capacity::of(*seats, 0, 0)).collect::<Vec<_>>())
+}
+
+fn spec(name: &str, capacity: Capacity) -> BackendSpec {
     BackendSpec {
         id: BackendId::new(name),
         resource_type: "gs".into(),
@@ -28,12 +34,12 @@ fn spec(name: &str, labels: &[(&str, &str)]) -> BackendSpec {
         name: name.into(),
         address: Ipv4Addr::new(10, 0, 0, 1).into(),
         ports: Ports::One(7777),
-        labels: labels.iter().map(|&(key, value)| (key.into(), value.into())).collect(),
+        labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         view: Value::Null.into(),
         ends_at: None,
         withheld: None,
-        capacity: Capacity::Unbounded,
+        capacity,
     }
 }
 
@@ -42,20 +48,20 @@ fn all(inventory: &Inventory) -> Matching<'_> {
     inventory.matching(&Query::compile(&query).expect("a query"))
 }
 
-fn arithmetic(overlap: u32) -> Balancer {
-    Balancer::new(Strategy::LabelArithmetic {
-        current_label: "current".into(),
-        max_label: "max".into(),
-        overlap,
-    })
+fn take(strategy: Strategy, candidates: &Inventory, random: u64) -> Option<Seat> {
+    Balancer::new(strategy).choose(&all(candidates), &Draw::of(random))
 }
 
-fn chosen(balancer: &Balancer, candidates: &Inventory) -> Option<String> {
-    name(balancer.choose(&all(candidates), None, 0)?)
+fn chosen(strategy: Strategy, candidates: &Inventory) -> Option<String> {
+    name(take(strategy, candidates, 0)?)
+}
+
+fn keyed<'a>(key: &'a str, remembered: Option<&'a BackendId>) -> Draw<'a> {
+    Draw { sticky_key: Some(key), remembered, random: 0 }
 }
 
 fn stuck(key: &str, candidates: &Inventory) -> Option<String> {
-    name(Balancer::default().choose(&all(candidates), Some(key), 0)?)
+    name(Balancer::default().choose(&all(candidates), &keyed(key, None))?)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the seat is given back at once")]
@@ -65,68 +71,144 @@ fn name(seat: Seat) -> Option<String> {
 
 /// Takes that many seats for good.
 fn occupy(backend: &Arc<Backend>, seats: u32) {
-    (0..seats).for_each(|_| std::mem::forget(Seat::take(backend)));
+    (0..seats).for_each(|_| std::mem::forget(Seat::take(backend).expect("room")));
 }
+
+const ALL: [Strategy; 8] = [
+    Strategy::First,
+    Strategy::Random,
+    Strategy::RoundRobin,
+    Strategy::LeastSessions,
+    Strategy::LeastLoaded,
+    Strategy::LabelArithmetic,
+    Strategy::Packed,
+    Strategy::StickyKey,
+];
 
 #[test]
 fn nothing_is_chosen_from_nothing() {
-    for strategy in [Strategy::First, Strategy::Random, Strategy::RoundRobin, Strategy::LeastSessions] {
-        assert!(Balancer::new(strategy).choose(&all(&plain(0)), None, 7).is_none());
+    for strategy in ALL {
+        assert!(take(strategy, &plain(0), 7).is_none(), "{strategy:?}");
     }
-    assert!(arithmetic(0).choose(&all(&plain(0)), None, 7).is_none());
     assert_eq!(stuck("key", &plain(0)), None);
 }
 
 #[test]
 fn chosen_backend_has_a_seat_taken_until_the_seat_is_dropped() {
     let candidates = plain(1);
-    let seat = Balancer::default().choose(&all(&candidates), None, 0);
+    let seat = take(Strategy::First, &candidates, 0);
     assert_eq!(candidates.backends()[0].load.seats(), 1);
     drop(seat);
     assert_eq!(candidates.backends()[0].load.seats(), 0);
 }
 
 #[test]
-fn label_arithmetic_takes_the_most_room_then_the_lower_current() {
-    for (labels, expected) in [
-        (&[&[("current", "3"), ("max", "10")][..], &[("current", "2"), ("max", "10")]][..], Some("b001")),
-        (&[&[("current", "5"), ("max", "10")], &[("current", "3"), ("max", "8")]], Some("b001")),
-        (&[&[("current", "3"), ("max", "8")], &[("current", "3"), ("max", "8")]], Some("b000")),
-        (&[&[("current", "8"), ("max", "8")], &[("current", "9"), ("max", "8")]], None),
-        (&[&[("max", "8")], &[("current", "x"), ("max", "8")], &[("current", "1"), ("max", "")]], None),
-        (&[&[("current", "-9223372036854775808"), ("max", "9223372036854775807")]], Some("b000")),
-    ] {
-        assert_eq!(chosen(&arithmetic(0), &backends(labels)).as_deref(), expected, "{labels:?}");
+fn one_without_room_is_never_chosen() {
+    let full = [Capacity::of(0, 0, 0), Capacity::Unknown("no number".into()), Capacity::of(3, 5, 0)];
+    for strategy in ALL {
+        assert!(take(strategy, &backends(&full), 7).is_none(), "{strategy:?}");
+        let with_one = backends(&[&full[..], &[Capacity::of(1, 0, 0)]].concat());
+        assert_eq!(chosen(strategy, &with_one).as_deref(), Some("b003"), "{strategy:?}");
+        assert_eq!(
+            Balancer::new(strategy).choose(&all(&with_one), &keyed("key", None)).and_then(name).as_deref(),
+            Some("b003")
+        );
     }
 }
 
 #[test]
-fn label_arithmetic_counts_seats_and_keeps_the_overlap_free() {
-    let candidates = backends(&[&[("current", "1"), ("max", "6")]]);
-    let seats: Vec<_> = (0..9).map_while(|_| arithmetic(2).choose(&all(&candidates), None, 0)).collect();
-    assert_eq!(seats.len(), 3, "6 - 1 - 2");
+fn each_strategy_gives_out_every_seat_and_no_more() {
+    for strategy in ALL {
+        let candidates = bounded(&[3, 0, 1, 4]);
+        let balancer = Balancer::new(strategy);
+        let choose =
+            |n: u64| balancer.choose(&all(&candidates), &Draw::of(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let seats: Vec<Seat> = (0..20).filter_map(choose).collect();
+        assert_eq!(seats.len(), 8, "{strategy:?}");
+        let taken: Vec<u32> = candidates.backends().iter().map(|backend| backend.load.seats()).collect();
+        assert_eq!(taken, [3, 0, 1, 4], "{strategy:?}");
+    }
+}
+
+#[test]
+fn label_arithmetic_takes_the_most_room_then_the_lower_current() {
+    for (capacities, expected) in [
+        ([(10, 3), (10, 2)], Some("b001")),
+        ([(10, 5), (8, 3)], Some("b001")),
+        ([(8, 3), (8, 3)], Some("b000")),
+        ([(8, 8), (8, 9)], None),
+    ] {
+        let capacities = capacities.map(|(max, current)| Capacity::of(max, current, 0));
+        let picked = chosen(Strategy::LabelArithmetic, &backends(&capacities));
+        assert_eq!(picked.as_deref(), expected, "{capacities:?}");
+    }
+}
+
+#[test]
+fn packed_fills_the_fullest_that_still_has_room() {
+    let candidates = bounded(&[4, 4, 4]);
+    for (backend, seats) in candidates.backends().iter().zip([1, 3, 4]) {
+        occupy(backend, seats);
+    }
+    assert_eq!(chosen(Strategy::Packed, &candidates).as_deref(), Some("b001"));
+    let unbounded = plain(3);
+    occupy(&unbounded.backends()[1], 2);
+    assert_eq!(chosen(Strategy::Packed, &unbounded).as_deref(), Some("b001"), "the most players");
+}
+
+#[test]
+fn least_loaded_takes_the_smaller_share_of_two() {
+    let candidates = bounded(&[10, 100]);
+    occupy(&candidates.backends()[0], 2);
+    occupy(&candidates.backends()[1], 10);
+    let counts = (0..64_u64).map(|n| take(Strategy::LeastLoaded, &candidates, n << 58).and_then(name));
+    let counts: Vec<bool> = counts.map(|name| name.as_deref() == Some("b001")).collect();
+    let chosen = counts.iter().filter(|is_second| **is_second).count();
+    assert!(
+        (40..=60).contains(&chosen),
+        "10 of 100 is less than 2 of 10: {chosen} of 64, all but pairs of the first"
+    );
 }
 
 #[test]
 fn last_seat_goes_to_one_of_those_who_race_for_it() {
-    let candidates = backends(&[&[("current", "0"), ("max", "100")]]);
-    let balancer = arithmetic(0);
-    let take = || (0..50).filter_map(|_| balancer.choose(&all(&candidates), None, 0)).collect::<Vec<_>>();
-    let taken: Vec<Vec<Seat>> = std::thread::scope(|scope| {
-        let racers: Vec<_> = (0..4).map(|_| scope.spawn(take)).collect();
-        racers.into_iter().map(|racer| racer.join().expect("no panic")).collect()
-    });
-    assert_eq!(candidates.backends()[0].load.seats(), 100);
-    assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), 100);
+    for strategy in ALL {
+        let candidates = bounded(&[20; 5]);
+        let balancer = Balancer::new(strategy);
+        let take = |racer: u64| -> Vec<Seat> {
+            (0..50)
+                .filter_map(|n| balancer.choose(&all(&candidates), &Draw::of((racer * 50 + n) << 56)))
+                .collect()
+        };
+        let taken: Vec<Vec<Seat>> = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..4).map(|racer| scope.spawn(move || take(racer))).collect();
+            racers.into_iter().map(|racer| racer.join().expect("no panic")).collect()
+        });
+        assert!(candidates.backends().iter().all(|backend| backend.load.seats() == 20), "{strategy:?}");
+        assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), 100, "{strategy:?}");
+    }
 }
 
 #[test]
-fn sticky_key_respects_the_room_that_label_arithmetic_demands() {
-    let candidates = backends(&[&[("current", "0"), ("max", "1")], &[("current", "0"), ("max", "1")]]);
-    let balancer = arithmetic(0);
-    let seats: Vec<_> = (0..3).map(|_| balancer.choose(&all(&candidates), Some("party"), 0)).collect();
-    let taken: Vec<bool> = seats.iter().map(Option::is_some).collect();
-    assert_eq!(taken, [true, true, false]);
+fn sticky_key_leads_where_it_is_remembered_to_while_there_is_room() {
+    let candidates = bounded(&[1; 10]);
+    let by_hash = stuck("party", &candidates).expect("a backend");
+    let elsewhere =
+        candidates.backends().iter().find(|backend| backend.spec.name != by_hash).expect("others");
+    let choose =
+        |remembered| Balancer::default().choose(&all(&candidates), &keyed("party", Some(remembered)));
+    let seat = choose(&elsewhere.spec.id).expect("a seat");
+    assert_eq!(seat.backend().spec.name, elsewhere.spec.name);
+    assert_eq!(choose(&elsewhere.spec.id).and_then(name), Some(by_hash.clone()), "it is full");
+    assert_eq!(choose(&BackendId::new("gone")).and_then(name), Some(by_hash));
+}
+
+#[test]
+fn strategy_by_key_spreads_those_without_one() {
+    let candidates = plain(3);
+    let seats: Vec<_> = (0..3).filter_map(|_| take(Strategy::StickyKey, &candidates, 0)).collect();
+    assert_eq!(seats.len(), 3);
+    assert!(candidates.backends().iter().all(|backend| backend.load.seats() == 1));
 }
 
 #[test]
@@ -142,7 +224,7 @@ const STICKY_VECTOR: [&str; 4] = ["b000", "b009", "b005", "b002"];
 proptest! {
     #[test]
     fn first_is_the_first(count in 1_usize..20) {
-        prop_assert_eq!(chosen(&Balancer::new(Strategy::First), &plain(count)), Some("b000".to_owned()));
+        prop_assert_eq!(chosen(Strategy::First, &plain(count)), Some("b000".to_owned()));
     }
 
     #[test]
@@ -152,7 +234,7 @@ proptest! {
         let mut counts = HashMap::new();
         for step in 0..count as u64 * 10 {
             let random = step * (u64::MAX / (count as u64 * 10)) + 1;
-            let seat = balancer.choose(&all(&candidates), None, random).expect("a seat");
+            let seat = balancer.choose(&all(&candidates), &Draw::of(random)).expect("a seat");
             *counts.entry(seat.backend().spec.name.clone()).or_insert(0) += 1;
         }
         prop_assert_eq!(counts.len(), count);
@@ -161,14 +243,14 @@ proptest! {
 
     #[test]
     fn any_random_number_will_do(random in any::<u64>(), count in 1_usize..20) {
-        prop_assert!(Balancer::new(Strategy::Random).choose(&all(&plain(count)), None, random).is_some());
+        prop_assert!(take(Strategy::Random, &plain(count), random).is_some());
     }
 
     #[test]
     fn round_robin_gives_each_its_turn(count in 1_usize..20, rounds in 1_usize..4) {
         let candidates = plain(count);
         let balancer = Balancer::new(Strategy::RoundRobin);
-        let seats: Vec<_> = (0..count * rounds).filter_map(|_| balancer.choose(&all(&candidates), None, 0)).collect();
+        let seats: Vec<_> = (0..count * rounds).filter_map(|_| balancer.choose(&all(&candidates), &Draw::default())).collect();
         prop_assert_eq!(seats.len(), count * rounds);
         prop_assert!(candidates.backends().iter().all(|backend| backend.load.seats() as usize == rounds));
     }
@@ -179,24 +261,41 @@ proptest! {
         candidates.backends().iter().zip(&seats).for_each(|(backend, &seats)| occupy(backend, seats));
         let lowest = seats.iter().min().expect("one at least");
         let expected = seats.iter().position(|seats| seats == lowest).map(|n| format!("b{n:03}"));
-        prop_assert_eq!(chosen(&Balancer::default(), &candidates), expected);
+        prop_assert_eq!(chosen(Strategy::LeastSessions, &candidates), expected);
     }
 
     #[test]
-    fn label_arithmetic_agrees_with_its_definition(
-        servers in prop::collection::vec((0_i64..6, 0_i64..9, 0_u32..4), 1..8),
+    fn room_decides_as_it_is_defined(
+        servers in prop::collection::vec((0_u32..9, 0_u32..6, 0_u32..4), 1..8),
         overlap in 0_u32..3,
     ) {
-        let texts: Vec<_> = servers.iter().map(|(current, max, _)| (current.to_string(), max.to_string())).collect();
-        let labels: Vec<_> = texts.iter().map(|(current, max)| [("current", &**current), ("max", &**max)]).collect();
-        let candidates = backends(&labels.iter().map(|pair| &pair[..]).collect::<Vec<_>>());
-        candidates.backends().iter().zip(&servers).for_each(|(backend, &(_, _, seats))| occupy(backend, seats));
-        let room = |&(current, max, seats): &(i64, i64, u32)| max - current - i64::from(seats) - i64::from(overlap);
-        let expected = (0..servers.len())
-            .filter(|&n| room(&servers[n]) > 0)
-            .min_by_key(|&n| (-room(&servers[n]), servers[n].0))
-            .map(|n| format!("b{n:03}"));
-        prop_assert_eq!(chosen(&arithmetic(overlap), &candidates), expected);
+        let capacities: Vec<_> = servers.iter().map(|&(max, current, _)| Capacity::of(max, current, overlap)).collect();
+        let candidates = backends(&capacities);
+        let mut free = Vec::new();
+        for (backend, &(max, current, seats)) in candidates.backends().iter().zip(&servers) {
+            let room = max.saturating_sub(current + overlap);
+            occupy(backend, seats.min(room));
+            free.push(room - seats.min(room));
+        }
+        let with_room = || (0..servers.len()).filter(|&n| free[n] > 0);
+        let named = |n: Option<usize>| n.map(|n| format!("b{n:03}"));
+        let most = with_room().min_by_key(|&n| (-i64::from(free[n]), servers[n].1));
+        prop_assert_eq!(chosen(Strategy::LabelArithmetic, &candidates), named(most));
+        prop_assert_eq!(chosen(Strategy::Packed, &candidates), named(with_room().min_by_key(|&n| free[n])));
+        prop_assert_eq!(chosen(Strategy::First, &candidates), named(with_room().next()));
+    }
+
+    #[test]
+    fn random_is_even_among_those_with_room(room in prop::collection::vec(any::<bool>(), 1..12)) {
+        let candidates = bounded(&room.iter().map(|room| u32::from(*room)).collect::<Vec<_>>());
+        let with_room = room.iter().filter(|room| **room).count();
+        let mut counts = HashMap::new();
+        for n in 0..200 * with_room as u64 {
+            let name = take(Strategy::Random, &candidates, n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).and_then(name);
+            *counts.entry(name).or_insert(0) += 1;
+        }
+        prop_assert_eq!(counts.len(), with_room);
+        prop_assert!(counts.values().all(|times| (120..=300).contains(times)), "{:?}", counts);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use udp_director_core::Path;
 use udp_director_inventory::{Condition, Mapping, PortSource, PortsSource, ServiceSource};
 
 use super::Resolver;
+use super::balancing::Balancing;
 use crate::config::DataPort;
 use crate::config::document::{PortMapping, ResourceMapping, StatusQuery};
 use crate::config::schema::quoted;
@@ -17,8 +18,13 @@ impl Resolver<'_> {
         &mut self,
         written: BTreeMap<String, ResourceMapping>,
         data_ports: &[DataPort],
+        mut balancing: BTreeMap<String, Balancing>,
     ) -> Vec<Mapping> {
-        written.into_iter().filter_map(|(name, mapping)| self.mapping(&name, mapping, data_ports)).collect()
+        let mut one = |(name, mapping): (String, ResourceMapping)| {
+            let capacity = balancing.remove(&name).and_then(|balancing| balancing.capacity);
+            Some(Mapping { capacity, ..self.mapping(&name, mapping, data_ports)? })
+        };
+        written.into_iter().filter_map(&mut one).collect()
     }
 
     fn mapping(&mut self, name: &str, written: ResourceMapping, data_ports: &[DataPort]) -> Option<Mapping> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use udp_director_core::{Protocol, Strategy};
-use udp_director_inventory::{PortSource, PortsSource};
+use udp_director_inventory::{CapacitySource, NumberSource, PortSource, PortsSource};
 
 use super::*;
 use crate::config::{InventorySource, Workers};
@@ -26,7 +26,7 @@ fn the_least_configuration_has_every_default() {
     assert!(config.bind_client_ip && !config.expose_backend);
     assert_eq!(config.inventory, InventorySource::File("dir/objects.yaml".into()));
     assert_eq!(config.allowed_target_cidrs, []);
-    assert_eq!(config.strategy, Strategy::LeastSessions);
+    assert_eq!(config.strategy_of("pods"), Strategy::LeastSessions);
     assert_eq!(config.default_endpoint, None);
     let limits = config.limits;
     assert_eq!((limits.max_sessions, limits.max_pending_tokens), (100_000, 100_000));
@@ -82,15 +82,77 @@ fn inventory_is_a_file_or_the_cluster() {
     }
 }
 
+fn label(key: &str) -> NumberSource {
+    NumberSource::Label(key.to_owned())
+}
+
 #[test]
-fn label_arithmetic_takes_its_labels() {
+fn label_arithmetic_counts_room_by_its_labels() {
     let text = "loadBalancing: {type: labelArithmetic, currentLabel: now, maxLabel: most, overlap: 2}";
-    let strategy = Strategy::LabelArithmetic {
-        current_label: "now".to_owned(),
-        max_label: "most".to_owned(),
-        overlap: 2,
+    for text in
+        [text.to_owned(), text.replace("currentLabel", "current_label").replace("maxLabel", "max_label")]
+    {
+        let mut config = config(&format!("{LEAST}{text}"));
+        assert_eq!(config.strategy_of("pods"), Strategy::LabelArithmetic);
+        let capacity = CapacitySource { max: label("most"), current: Some(label("now")), overlap: 2 };
+        assert_eq!(config.mappings.remove(0).capacity, Some(capacity));
+    }
+}
+
+#[test]
+fn mapping_has_a_strategy_and_a_capacity_of_its_own() {
+    let with = |own: &str| {
+        let text = LEAST.replace("portName: game", &format!("portName: game, {own}"));
+        let mut config = config(&format!("{text}loadBalancing: {{type: random}}"));
+        (config.strategy_of("pods"), config.mappings.remove(0).capacity)
     };
-    assert_eq!(config(&format!("{LEAST}{text}")).strategy, strategy);
+    let source = |max, current| Some(CapacitySource { max, current, overlap: 0 });
+    let (path, annotation) = (
+        NumberSource::Path("status.counters.players.capacity".to_owned()),
+        NumberSource::Annotation("now".to_owned()),
+    );
+    for (own, strategy, capacity) in [
+        ("namespaces: [a]", Strategy::Random, None),
+        ("capacity: {max: 8}", Strategy::Random, source(NumberSource::Fixed(8), None)),
+        (
+            "capacity: {maxLabel: most}, loadBalancing: {type: packed}",
+            Strategy::Packed,
+            source(label("most"), None),
+        ),
+        (
+            "capacity: {maxPath: status.counters.players.capacity, currentAnnotation: now}",
+            Strategy::Random,
+            source(path, Some(annotation)),
+        ),
+        (
+            "capacity: {max: 3}, loadBalancing: {type: labelArithmetic}",
+            Strategy::LabelArithmetic,
+            source(NumberSource::Fixed(3), None),
+        ),
+    ] {
+        assert_eq!(with(own), (strategy, capacity), "{own}");
+    }
+}
+
+#[test]
+fn capacity_stands_in_one_place() {
+    for (own, error) in [
+        ("capacity: {}", "capacity: needs one of \"max\", \"maxLabel\", \"maxAnnotation\" and \"maxPath\""),
+        ("capacity: {max: 3, maxLabel: a}", "capacity: takes either \"max\" or a place where it stands"),
+        ("capacity: {maxLabel: a, maxPath: b}", "capacity.maxPath: \"max\" is said to stand in two places"),
+        ("capacity: {max: 3, currentLabel: a, currentPath: b}", "\"current\" is said to stand in two places"),
+        (
+            "loadBalancing: {type: labelArithmetic}",
+            "pods.loadBalancing: the type labelArithmetic needs \"maxLabel\"",
+        ),
+        (
+            "loadBalancing: {type: first, maxPath: a}",
+            "loadBalancing.maxPath: is for the type labelArithmetic alone",
+        ),
+    ] {
+        let errors = errors(&LEAST.replace("portName: game", &format!("portName: game, {own}")));
+        assert!(errors.contains(error), "{own}: {errors}");
+    }
 }
 
 #[test]
@@ -283,7 +345,7 @@ fn settings_of_another_strategy_are_refused() {
         (
             "type: leastSesions",
             "6:23: loadBalancing.type: \"leastSesions\" is not one of \"first\", \"random\", \"roundRobin\", \
-             \"leastSessions\", \"labelArithmetic\"; did you mean \"leastSessions\"?",
+             \"leastSessions\", \"leastLoaded\", \"labelArithmetic\", \"packed\", \"stickyKey\"; did you mean \"leastSessions\"?",
         ),
     ] {
         let errors = errors(&format!("{LEAST}loadBalancing: {{{written}}}"));
