@@ -262,3 +262,6 @@ impl Ledger {
 fn locate(session: &Session) -> Located {
     Located { id: session.id, listener: session.listener, client: session.client, place: session.place }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Seats, sticky keys and what is avoided: from a query to the end of the last session.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use udp_director_wire::{Magic, TokenForm};
+
+use super::*;
+use crate::addr::{BackendAddr, ClientAddr};
+use crate::inventory::{BackendSpec, Capacity, Ports, Withheld};
+use crate::session::Place;
+use crate::settings::{Limits, Listener, Protocol};
+
+const GAME: ListenerId = ListenerId(0);
+const VOICE: ListenerId = ListenerId(1);
+const TTL: Duration = Duration::from_secs(30);
+const STICKY: Duration = Duration::from_secs(120);
+
+/// A ledger over some backends, and a clock.
+struct Desk {
+    ledger: Ledger,
+    now: Moment,
+    tokens: u64,
+}
+
+impl Desk {
+    fn new(specs: Vec<BackendSpec>) -> Desk {
+        let inventory = Inventory::default().next(specs, Vec::new());
+        Desk {
+            ledger: Ledger::new(Arc::new(settings()), Arc::new(inventory)),
+            now: Moment::default(),
+            tokens: 0,
+        }
+    }
+
+    fn publish(&mut self, specs: Vec<BackendSpec>) {
+        let next = self.ledger.inventory().next(specs, Vec::new());
+        self.ledger.publish(Arc::new(next), None);
+    }
+
+    fn pass(&mut self, span: Duration) {
+        self.now = self.now + span;
+        while self.ledger.expire(self.now) {}
+    }
+
+    fn backend(&self, name: &str) -> Arc<Backend> {
+        let backends = self.ledger.inventory().backends();
+        Arc::clone(backends.iter().find(|backend| backend.spec.name == name).expect("a backend"))
+    }
+
+    fn seats(&self, name: &str) -> u32 {
+        self.backend(name).load.seats()
+    }
+
+    /// A token for that backend, with a key; `None` when it is full.
+    fn ask(&mut self, name: &str, key: Option<&str>) -> Option<Token> {
+        let seat = Seat::take(&self.backend(name))?;
+        self.tokens += 1;
+        let text = format!("{:08}-0000-4000-8000-000000000000", self.tokens);
+        let token = Token::from_bytes(text.as_bytes()).expect("36 characters");
+        let sticky_key = key.map(|key| StickyKey::new("gs", key));
+        let asked_by = IpAddr::from([192, 0, 2, 1]);
+        let issue = Issue { token, seat, asked_by, bound: true, wanted: None, sticky_key };
+        self.ledger.issue(issue, self.now).expect("room for a token");
+        Some(token)
+    }
+
+    fn redeem(&mut self, token: Token, listener: ListenerId) -> Result<SessionId, Refusal> {
+        let client = ClientAddr::new(([192, 0, 2, 1], 5000 + listener.0).into());
+        let presented = Presented { token, listener, client, own: None, control: false };
+        let Admission::Bind(target) = self.ledger.admit(&presented, self.now)? else { panic!("it is new") };
+        let opening = Opening {
+            listener,
+            client,
+            local: IpAddr::from([198, 51, 100, 1]),
+            place: Place::Stream,
+            addr: target.addr,
+            upstream: None,
+            by: OpenedBy::Token(token),
+        };
+        Ok(self.ledger.open(opening, self.now).id)
+    }
+
+    fn end(&mut self, session: SessionId) {
+        self.ledger.end(session, self.now).expect("it runs");
+    }
+
+    fn move_to(&mut self, session: SessionId, name: &str) {
+        let by = MovedBy::Director(Arc::new(Seat::take(&self.backend(name)).expect("room")));
+        let addr = self.ledger.admit_migration(session, &by, self.now).expect("it may").addr;
+        self.ledger.migrate(Moving { session, by: &by, addr, upstream: None }, self.now);
+    }
+
+    fn remembered(&self, key: &str) -> Option<BackendId> {
+        self.ledger.remembered(&StickyKey::new("gs", key), self.now)
+    }
+}
+
+fn spec(name: &str, capacity: Capacity) -> BackendSpec {
+    BackendSpec {
+        id: BackendId::new(name),
+        resource_type: "gs".into(),
+        namespace: "games".into(),
+        name: name.into(),
+        address: IpAddr::from([10, 0, 0, 1]),
+        ports: Ports::Named(BTreeMap::from([("game".to_owned(), 7), ("voice".to_owned(), 8)])),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        view: serde_json::Value::Null.into(),
+        ends_at: None,
+        withheld: None,
+        capacity,
+    }
+}
+
+fn settings() -> Settings {
+    let listener = |id: ListenerId, name: &str| Listener {
+        id,
+        name: name.into(),
+        protocol: Protocol::Tcp,
+        port: 7777 + id.0,
+        first_of_protocol: id == GAME,
+        proxy_protocol: false,
+    };
+    Settings {
+        magic: Magic::default(),
+        token_form: TokenForm::Uuid,
+        token_ttl: TTL,
+        session_timeout: Duration::from_secs(300),
+        migration_grace: Duration::from_millis(250),
+        token_grace: Duration::from_millis(500),
+        sticky_for: STICKY,
+        has_default_endpoint: false,
+        limits: Limits { max_sessions: 10, max_pending_tokens: 10 },
+        listeners: vec![listener(GAME, "game"), listener(VOICE, "voice")],
+    }
+}
+
+fn one_seat() -> Desk {
+    Desk::new(vec![spec("a", Capacity::of(1, 0, 0)), spec("b", Capacity::Unbounded)])
+}
+
+#[test]
+fn player_has_one_seat_for_his_token_and_all_his_sessions() {
+    let mut desk = one_seat();
+    let token = desk.ask("a", None).expect("room");
+    assert_eq!((desk.seats("a"), desk.ask("a", None)), (1, None));
+    let (game, voice) = (desk.redeem(token, GAME).expect("new"), desk.redeem(token, VOICE).expect("new"));
+    assert_eq!(desk.seats("a"), 1);
+    desk.end(game);
+    assert_eq!(desk.seats("a"), 1);
+    desk.end(voice);
+    assert_eq!(desk.seats("a"), 0);
+}
+
+#[test]
+fn seat_of_a_token_that_nobody_redeems_is_free_when_its_time_is_over() {
+    let mut desk = one_seat();
+    desk.ask("a", None).expect("room");
+    desk.pass(TTL - Duration::from_micros(1));
+    assert_eq!(desk.seats("a"), 1);
+    desk.pass(Duration::from_micros(1));
+    assert_eq!(desk.seats("a"), 0);
+}
+
+#[test]
+fn token_that_has_given_its_seat_back_needs_a_free_one_on_its_next_listener() {
+    let mut desk = one_seat();
+    let token = desk.ask("a", None).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.end(game);
+    let other = desk.ask("a", None).expect("the seat is free");
+    assert_eq!(desk.redeem(token, VOICE), Err(Refusal::BackendFull));
+    let others = desk.redeem(other, GAME).expect("new");
+    desk.end(others);
+    assert!(desk.redeem(token, VOICE).is_ok());
+    assert_eq!(desk.seats("a"), 1);
+}
+
+#[test]
+fn seat_that_was_taken_again_for_nothing_is_given_back() {
+    let mut desk = one_seat();
+    let token = desk.ask("a", None).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.ledger.relinquish(&token, desk.now);
+    assert_eq!(desk.seats("a"), 1, "a session holds it");
+    desk.end(game);
+    let client = ClientAddr::new(([192, 0, 2, 1], 6000).into());
+    let presented = Presented { token, listener: VOICE, client, own: None, control: false };
+    assert!(matches!(desk.ledger.admit(&presented, desk.now), Ok(Admission::Bind(_))));
+    assert_eq!(desk.seats("a"), 1);
+    desk.ledger.relinquish(&token, desk.now);
+    assert_eq!(desk.seats("a"), 0);
+}
+
+#[test]
+fn backend_that_comes_back_is_as_full_as_it_was() {
+    let mut desk = one_seat();
+    let token = desk.ask("a", None).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.publish(vec![spec("b", Capacity::Unbounded)]);
+    desk.publish(vec![spec("c", Capacity::Unbounded)]);
+    desk.publish(vec![spec("a", Capacity::of(1, 0, 0))]);
+    assert_eq!((desk.seats("a"), desk.ask("a", None)), (1, None));
+    desk.end(game);
+    assert_eq!(desk.seats("a"), 0);
+    desk.publish(Vec::new());
+    desk.publish(vec![spec("a", Capacity::of(1, 0, 0))]);
+    assert!(desk.ask("a", None).is_some());
+}
+
+#[test]
+fn who_holds_a_seat_keeps_it_when_the_capacity_shrinks() {
+    let mut desk = Desk::new(vec![spec("a", Capacity::of(2, 0, 0))]);
+    let tokens = [desk.ask("a", None).expect("room"), desk.ask("a", None).expect("room")];
+    desk.publish(vec![spec("a", Capacity::of(1, 0, 0))]);
+    let sessions = tokens.map(|token| desk.redeem(token, GAME).expect("a token keeps its seat"));
+    assert_eq!(desk.seats("a"), 2);
+    desk.end(sessions[0]);
+    assert_eq!(desk.ask("a", None), None, "one of one is taken");
+}
+
+#[test]
+fn key_leads_to_its_backend_until_a_while_after_the_last_session() {
+    let mut desk = one_seat();
+    let token = desk.ask("b", Some("party")).expect("room");
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("b")));
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.pass(STICKY * 3);
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("b")), "it plays");
+    desk.end(game);
+    desk.pass(STICKY - Duration::from_micros(1));
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("b")));
+    desk.pass(Duration::from_micros(1));
+    assert_eq!((desk.remembered("party"), desk.ledger.sticky_key_count()), (None, 0));
+}
+
+#[test]
+fn key_of_a_token_that_nobody_redeems_is_remembered_for_a_while_too() {
+    let mut desk = one_seat();
+    desk.ask("b", Some("party")).expect("room");
+    desk.pass(TTL);
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("b")));
+    desk.pass(STICKY);
+    assert_eq!(desk.ledger.sticky_key_count(), 0);
+}
+
+#[test]
+fn key_follows_a_player_whom_the_director_moves() {
+    let mut desk = one_seat();
+    let token = desk.ask("b", Some("party")).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.move_to(game, "a");
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("a")));
+    assert_eq!((desk.seats("a"), desk.seats("b")), (1, 0));
+    desk.end(game);
+    assert_eq!(desk.remembered("party"), Some(BackendId::new("a")));
+}
+
+#[test]
+fn token_tells_the_backend_that_its_player_is_on_or_has_left() {
+    let mut desk = one_seat();
+    let token = desk.ask("b", None).expect("room");
+    let at = |desk: &Desk| desk.ledger.whereabouts(&token, desk.now);
+    assert_eq!(at(&desk), Some(BackendId::new("b")));
+    let game = desk.redeem(token, GAME).expect("new");
+    desk.pass(TTL * 2);
+    desk.move_to(game, "a");
+    assert_eq!(at(&desk), Some(BackendId::new("a")));
+    desk.end(game);
+    assert_eq!((at(&desk), desk.ledger.token_count()), (Some(BackendId::new("a")), 0));
+    desk.pass(STICKY);
+    assert_eq!(at(&desk), None);
+}
+
+#[test]
+fn sessions_of_a_backend_are_known_wherever_they_move() {
+    let mut desk = Desk::new(vec![spec("a", Capacity::Unbounded), spec("b", Capacity::Unbounded)]);
+    let players: Vec<SessionId> = (0..4)
+        .map(|_| {
+            let token = desk.ask("a", None).expect("room");
+            desk.redeem(token, VOICE).expect("new");
+            desk.redeem(token, GAME).expect("new")
+        })
+        .collect();
+    desk.move_to(players[1], "b");
+    desk.end(players[0]);
+    let on = |desk: &Desk, name: &str| {
+        let backend = BackendId::new(name);
+        (desk.ledger.sessions_of(&backend).len(), desk.ledger.players_on(&backend).len())
+    };
+    assert_eq!((on(&desk, "a"), on(&desk, "b")), ((6, 4), (1, 1)));
+    let all: Vec<SessionId> = desk.ledger.sessions().map(|session| session.id).collect();
+    all.into_iter().for_each(|session| desk.end(session));
+    assert_eq!(desk.ledger.played().count(), 0);
+}
+
+#[test]
+fn nobody_new_comes_to_a_backend_that_is_withheld() {
+    let mut desk = one_seat();
+    let token = desk.ask("b", None).expect("room");
+    desk.publish(vec![BackendSpec { withheld: Some(Withheld::Cordoned), ..spec("b", Capacity::Unbounded) }]);
+    assert_eq!(desk.redeem(token, GAME), Err(Refusal::BackendGone));
+}
