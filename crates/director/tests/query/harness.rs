@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use udp_director_core::{
-    BackendId, BackendSpec, Capacity, ClientAddr, Inventory, Limits, Listener, ListenerId, OpenedBy, Opening,
-    Place, Ports, Presented, Protocol, Settings, SharedLedger,
+    BackendId, BackendSpec, Balancer, Capacity, ClientAddr, Inventory, Limits, Listener, ListenerId,
+    OpenedBy, Opening, Place, Ports, Presented, Protocol, Settings, SharedLedger, Strategy,
 };
 use udp_director_dataplane::{Clock, Descriptors};
 use udp_director_director::query::{
@@ -248,9 +248,13 @@ pub(crate) fn named(ports: &[(&str, u16)]) -> Ports {
 }
 
 fn catalog(listed: &[(&str, &[&str])]) -> Catalog {
+    catalog_by(Strategy::default(), listed)
+}
+
+pub(crate) fn catalog_by(strategy: Strategy, listed: &[(&str, &[&str])]) -> Catalog {
     let resource_type = |&(name, namespaces): &(&str, &[&str])| {
         let namespaces = namespaces.iter().map(|&namespace| namespace.to_owned()).collect();
-        (name.to_owned(), ResourceType { namespaces, balancer: Arc::default() })
+        (name.to_owned(), ResourceType { namespaces, balancer: Arc::new(Balancer::new(strategy)) })
     };
     let resource_types = listed.iter().map(resource_type).collect();
     Catalog { resource_types, bind_client_ip: true, expose_backend: false }

@@ -1,6 +1,7 @@
 //! The query server over real sockets, with a real ledger.
 
 mod harness;
+mod selection;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
