@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use crate::addr::BackendAddr;
 use crate::load::Load;
+use crate::rendezvous::Hashed;
 use crate::settings::Listener;
 
 pub use self::capacity::Capacity;
@@ -188,12 +189,15 @@ pub(crate) struct Standing {
     pub(crate) seats: u32,
     /// How many players the object itself counts.
     pub(crate) current: u32,
+    /// The hash of its id, for sticky keys.
+    pub(crate) hash: Hashed,
 }
 
 impl Standing {
     fn of(backend: &Backend) -> Standing {
-        let capacity = &backend.spec.capacity;
-        Standing { load: backend.load.clone(), seats: capacity.seats(), current: capacity.current() }
+        let (spec, load) = (&backend.spec, backend.load.clone());
+        let hash = Hashed::new(spec.id.as_str());
+        Standing { load, seats: spec.capacity.seats(), current: spec.capacity.current(), hash }
     }
 }
 
@@ -343,7 +347,7 @@ impl Inventory {
     }
 
     /// The positions of the accepting backends of that type and namespace (`None`: of any) that have
-    /// all of the labels, in order.
+    /// each of the labels with one of its values, in order.
     pub(crate) fn accepting<'a, L>(
         &self,
         resource_type: &str,
@@ -351,7 +355,7 @@ impl Inventory {
         labels: L,
     ) -> Cow<'_, [u32]>
     where
-        L: Iterator<Item = (&'a str, &'a str)> + Clone,
+        L: Iterator<Item = (&'a str, &'a [String])> + Clone,
     {
         match self.scopes_of(resource_type, namespace) {
             [only] => only.accepting.having(labels),

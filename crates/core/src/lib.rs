@@ -12,6 +12,7 @@ mod inventory;
 mod ledger;
 mod load;
 mod refusal;
+mod rendezvous;
 mod seat;
 mod select;
 mod session;

@@ -10,7 +10,6 @@ mod labels;
 mod matching;
 mod path;
 mod query;
-mod rendezvous;
 mod selection;
 mod status;
 

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 /// Positions of backends by exact label. Each list is in ascending order. A copy shares all that is not
 /// changed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +13,9 @@ pub(super) struct LabelIndex {
     all: Vec<u32>,
     with: HashMap<String, Arc<Values>>,
 }
+
+/// For each of some values of a label, the backends that have it.
+type Lists<'a> = SmallVec<[&'a [u32]; 4]>;
 
 /// By the label's value.
 type Values = HashMap<Arc<str>, Arc<Vec<u32>>>;
@@ -47,17 +52,26 @@ impl LabelIndex {
         }
     }
 
-    /// The backends that have all of the labels. Costs a binary search per backend that has the rarest
-    /// of them and per further label.
-    pub(super) fn having<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a str)>) -> Cow<'_, [u32]> {
-        let mut lists: Vec<&[u32]> = labels.map(|(key, value)| self.with(key, value)).collect();
-        lists.sort_unstable_by_key(|list| list.len());
-        match &lists[..] {
-            [] => Cow::Borrowed(&self.all),
-            [only] => Cow::Borrowed(only),
-            [rarest, others @ ..] => {
-                let in_all = |position: &u32| others.iter().all(|list| list.binary_search(position).is_ok());
-                Cow::Owned(rarest.iter().copied().filter(in_all).collect())
+    /// The backends that have each of the labels with one of its values. Costs a binary search per
+    /// backend that meets the most selective of them and per further value.
+    pub(super) fn having<'a>(&self, labels: impl Iterator<Item = (&'a str, &'a [String])>) -> Cow<'_, [u32]> {
+        let mut lists: Vec<Lists<'_>> =
+            labels.map(|(key, values)| values.iter().map(|value| self.with(key, value)).collect()).collect();
+        lists.sort_unstable_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>());
+        let Some((rarest, others)) = lists.split_first() else { return Cow::Borrowed(&self.all) };
+        let met =
+            |lists: &Lists<'_>, position: &u32| lists.iter().any(|list| list.binary_search(position).is_ok());
+        let in_all = |position: &u32| others.iter().all(|lists| met(lists, position));
+        match &rarest[..] {
+            [only] if others.is_empty() => Cow::Borrowed(only),
+            [only] => Cow::Owned(only.iter().copied().filter(in_all).collect()),
+            lists => {
+                // A backend has one value of a label, so it stands in one of these lists.
+                let mut merged: Vec<u32> = lists.concat();
+                merged.retain(in_all);
+                merged.sort_unstable();
+                merged.dedup();
+                Cow::Owned(merged)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use udp_director_wire::{Magic, TokenForm};
 
 use super::*;
-use crate::addr::{BackendAddr, ClientAddr};
+use crate::addr::ClientAddr;
 use crate::inventory::{BackendSpec, Capacity, Ports, Withheld};
 use crate::session::Place;
 use crate::settings::{Limits, Listener, Protocol};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering as Memory};
 
 use super::matching::{Matching, Room};
-use super::rendezvous::Key;
 use crate::inventory::{Backend, BackendId};
+use crate::rendezvous::Hashed;
 use crate::seat::Seat;
 
 /// How one of the backends that match and have room is picked.
@@ -112,7 +112,7 @@ impl Balancer {
         turn: usize,
     ) -> Option<&'a Arc<Backend>> {
         let nth = match draw.sticky_key {
-            Some(key) => by_key(candidates, Key::new(key), draw.remembered),
+            Some(key) => by_key(candidates, Hashed::new(key), draw.remembered),
             None => self.by_strategy(candidates, draw.random, turn),
         };
         candidates.get(nth?)
@@ -132,11 +132,11 @@ impl Balancer {
 }
 
 /// The remembered one, or else the one that the key weighs heaviest.
-fn by_key(candidates: &Matching<'_>, key: Key, remembered: Option<&BackendId>) -> Option<usize> {
+fn by_key(candidates: &Matching<'_>, key: Hashed, remembered: Option<&BackendId>) -> Option<usize> {
     let here = remembered.and_then(|id| candidates.nth_of(id)).filter(|nth| candidates.room(*nth).is_some());
     here.or_else(|| {
         let with_room = candidates.rooms().map(|(nth, _)| nth);
-        with_room.max_by_key(|nth| candidates.get(*nth).map(|backend| key.weight(backend)))
+        with_room.max_by_key(|nth| candidates.hash(*nth).map(|id| key.weight(id)))
     })
 }
 

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::rendezvous::Key;
 use super::selection::Selection;
 use crate::inventory::{Backend, Capacity, Withheld};
+use crate::rendezvous::Hashed;
 
 /// What a [`Selection`] comes to, and why. Nothing is taken by it, and it is nobody's turn.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ impl Selection<'_> {
     /// and namespace.
     pub fn explain(&self) -> Explanation {
         let (query, winner) = (self.query, self.foresee());
-        let key = self.draw.sticky_key.map(Key::new);
+        let key = self.draw.sticky_key.map(Hashed::new);
         let within = self.inventory.within(query.resource_type(), query.namespace());
         let candidates: Vec<Candidate> = within
             .map(|backend| Candidate { backend: Arc::clone(backend), finding: self.finding(backend, key) })
@@ -115,7 +115,7 @@ impl Selection<'_> {
         Explanation { winner: candidates.iter().position(is_winner), candidates }
     }
 
-    fn finding(&self, backend: &Backend, key: Option<Key>) -> Finding {
+    fn finding(&self, backend: &Backend, key: Option<Hashed>) -> Finding {
         let (spec, taken) = (&backend.spec, backend.load.seats());
         let refused = spec.withheld.clone().map(Filter::Withheld);
         let refused = refused.or_else(|| self.query.first_mismatch(spec));
@@ -125,13 +125,13 @@ impl Selection<'_> {
         refused.map_or_else(|| Finding::Scored(self.score(backend, taken, key)), Finding::Refused)
     }
 
-    fn score(&self, backend: &Backend, taken: u32, key: Option<Key>) -> Score {
+    fn score(&self, backend: &Backend, taken: u32, key: Option<Hashed>) -> Score {
         let capacity = &backend.spec.capacity;
         Score {
             taken,
             seats: Some(capacity.seats()).filter(|seats| *seats != u32::MAX),
             current: capacity.current(),
-            key_weight: key.map(|key| key.weight(backend)),
+            key_weight: key.map(|key| key.weight(Hashed::new(backend.spec.id.as_str()))),
             remembered: self.draw.remembered == Some(&backend.spec.id),
         }
     }

@@ -123,15 +123,15 @@ impl Selector {
         self.0.iter().find(fails).map(ToString::to_string)
     }
 
-    /// Whether [`Selector::exact_pairs`] is all that it asks for.
-    pub(super) fn is_exact(&self) -> bool {
-        self.exact_pairs().count() == self.0.len()
+    /// Whether [`Selector::looked_up`] is all that it asks for.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.looked_up().count() == self.0.len()
     }
 
-    /// The pairs that a matching object has for certain.
-    pub(super) fn exact_pairs(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
+    /// The labels that a matching object has for certain, each with the values of which it has one.
+    pub(super) fn looked_up(&self) -> impl Iterator<Item = (&str, &[String])> + Clone {
         self.0.iter().filter_map(|requirement| match &requirement.test {
-            Test::In(values) if values.len() == 1 => Some((requirement.key.as_str(), values[0].as_str())),
+            Test::In(values) => Some((requirement.key.as_str(), values.as_slice())),
             _ => None,
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::query::Query;
 use crate::inventory::{Backend, BackendId, Inventory};
+use crate::rendezvous::Hashed;
 
 /// Accepting backends that match a query, in the inventory's order.
 #[derive(Clone, Debug)]
@@ -47,13 +48,13 @@ impl Room {
 impl Inventory {
     /// The accepting backends that match.
     ///
-    /// Exact labels are looked up. Whatever else is asked for costs a bounded check per backend of
+    /// Labels that must have one of some values are looked up. Whatever else is asked for costs a bounded check per backend of
     /// that type and namespace that has them.
     pub fn matching(&self, query: &Query) -> Matching<'_> {
-        let labels = query.labels().exact_pairs();
+        let labels = query.labels().looked_up();
         let positions = self.accepting(query.resource_type(), query.namespace(), labels);
         let matching = Matching { inventory: self, positions };
-        if query.asks_for_exact_labels_alone() {
+        if query.asks_for_labels_that_are_looked_up() {
             return matching;
         }
         matching.retain(|backend| query.matches(&backend.spec))
@@ -101,6 +102,10 @@ impl<'a> Matching<'a> {
     /// Which of them has that id.
     pub(super) fn nth_of(&self, id: &BackendId) -> Option<usize> {
         self.positions.binary_search(&self.inventory.position(id)?).ok()
+    }
+
+    pub(super) fn hash(&self, nth: usize) -> Option<Hashed> {
+        self.positions.get(nth).map(|&position| self.inventory.standings()[position as usize].hash)
     }
 
     /// The room of one; `None` where it has none.

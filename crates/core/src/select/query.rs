@@ -106,9 +106,9 @@ impl Query {
         Query { sticky_key: None, ..self }
     }
 
-    /// Whether any backend of the type and namespace that has the exact labels will do.
-    pub(super) fn asks_for_exact_labels_alone(&self) -> bool {
-        self.labels.is_exact() && self.annotations.is_empty() && self.status.is_none()
+    /// Whether any backend of the type and namespace that has the labels which are looked up will do.
+    pub(super) fn asks_for_labels_that_are_looked_up(&self) -> bool {
+        self.labels.is_looked_up() && self.annotations.is_empty() && self.status.is_none()
     }
 
     /// The first thing that is asked for and that a backend is not; `None` where it is what is asked for.
