@@ -41,7 +41,7 @@ fn main() {
     row("", &SIZES.map(|size| size.to_string()));
     for (name, strategy) in STRATEGIES {
         let key = (strategy == Strategy::StickyKey).then_some("player-4711");
-        row(&format!("{name}, any"), &costs(&inventories, json!({}), strategy, key));
+        row(&format!("{name}, any"), &costs(&inventories, &json!({}), strategy, key));
     }
     for (name, selector) in [
         ("one label", json!({"shard": "3"})),
@@ -49,7 +49,7 @@ fn main() {
         ("a label and a set", json!("shard=3,mode in (duel,team)")),
         ("a set alone", json!("mode in (duel,team)")),
     ] {
-        let figures = costs(&inventories, json!({"labelSelector": selector}), Strategy::LeastSessions, None);
+        let figures = costs(&inventories, &json!({"labelSelector": selector}), Strategy::LeastSessions, None);
         row(&format!("leastSessions, {name}"), &figures);
     }
     row("scan of all, one label", &inventories.each_ref().map(scan));
@@ -93,7 +93,7 @@ fn spec(number: usize) -> BackendSpec {
 
 fn costs(
     inventories: &[Inventory; 3],
-    more: serde_json::Value,
+    more: &serde_json::Value,
     strategy: Strategy,
     sticky_key: Option<&str>,
 ) -> [String; 3] {
@@ -113,14 +113,14 @@ fn costs(
 }
 
 fn scan(inventory: &Inventory) -> String {
-    let query = query(json!({"labelSelector": {"shard": "3"}}));
+    let query = query(&json!({"labelSelector": {"shard": "3"}}));
     median(|| {
         let matching = inventory.backends().iter().filter(|backend| query.matches(&backend.spec));
         drop(black_box(matching.min_by_key(|backend| backend.load.seats()).and_then(Seat::take)));
     })
 }
 
-fn query(more: serde_json::Value) -> Query {
+fn query(more: &serde_json::Value) -> Query {
     let mut written = json!({"resourceType": "gameserver", "namespace": "games"});
     if let (Some(written), Some(more)) = (written.as_object_mut(), more.as_object()) {
         written.extend(more.clone());
