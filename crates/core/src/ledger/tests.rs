@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use udp_director_wire::{Magic, TokenForm};
 
 use super::*;
@@ -303,4 +304,129 @@ fn nobody_new_comes_to_a_backend_that_is_withheld() {
     let token = desk.ask("b", None).expect("room");
     desk.publish(vec![BackendSpec { withheld: Some(Withheld::Cordoned), ..spec("b", Capacity::Unbounded) }]);
     assert_eq!(desk.redeem(token, GAME), Err(Refusal::BackendGone));
+}
+
+/// What can happen to seats.
+#[derive(Clone, Debug)]
+enum Act {
+    Ask { backend: usize, key: Option<u8> },
+    Redeem { token: usize, listener: bool },
+    Abandon { token: usize },
+    End { session: usize },
+    Move { session: usize, backend: usize },
+    Pass { seconds: u64 },
+    Publish { capacities: [Option<u32>; 3] },
+}
+
+fn any_act() -> impl Strategy<Value = Act> {
+    let (backend, number) = (0..3_usize, 0..64_usize);
+    prop_oneof![
+        4 => (backend.clone(), prop::option::of(0..3_u8)).prop_map(|(backend, key)| Act::Ask { backend, key }),
+        4 => (number.clone(), any::<bool>()).prop_map(|(token, listener)| Act::Redeem { token, listener }),
+        1 => number.clone().prop_map(|token| Act::Abandon { token }),
+        3 => number.clone().prop_map(|session| Act::End { session }),
+        2 => (number, backend).prop_map(|(session, backend)| Act::Move { session, backend }),
+        1 => (0..40_u64).prop_map(|seconds| Act::Pass { seconds }),
+        1 => prop::array::uniform3(prop::option::weighted(0.8, 0..4_u32)).prop_map(|capacities| Act::Publish { capacities }),
+    ]
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c"];
+
+fn with_capacities(capacities: [Option<u32>; 3]) -> Vec<BackendSpec> {
+    let there = NAMES.iter().zip(capacities);
+    there.filter_map(|(name, seats)| Some(spec(name, Capacity::of(seats?, 0, 0)))).collect()
+}
+
+impl Desk {
+    fn act(&mut self, act: &Act, tokens: &mut Vec<Token>) {
+        let sessions: Vec<SessionId> = {
+            let mut ids: Vec<_> = self.ledger.sessions().map(|session| session.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let nth = |number: usize| sessions.get(number % sessions.len().max(1)).copied();
+        let known = |number: usize| tokens.get(number % tokens.len().max(1)).copied();
+        match act {
+            Act::Ask { backend, key } => {
+                let is_there = self.ledger.inventory().by_id(&BackendId::new(NAMES[*backend])).is_some();
+                if is_there && self.ledger.waiting_count() < 10 && self.ledger.token_count() < 20 {
+                    let key = key.map(|key| format!("key-{key}"));
+                    tokens.extend(self.ask(NAMES[*backend], key.as_deref()));
+                }
+            }
+            Act::Redeem { token, listener } => {
+                let listener = if *listener { GAME } else { VOICE };
+                let Some(token) = known(*token) else { return };
+                // Whether it may does not matter here.
+                let _ = self.redeem(token, listener);
+            }
+            Act::Abandon { token } => {
+                let Some(token) = known(*token) else { return };
+                let client = ClientAddr::new(([192, 0, 2, 1], 9000).into());
+                let presented = Presented { token, listener: VOICE, client, own: None, control: false };
+                if self.ledger.admit(&presented, self.now).is_ok() {
+                    self.ledger.relinquish(&token, self.now);
+                }
+            }
+            Act::End { session } => {
+                if let Some(session) = nth(*session) {
+                    self.end(session);
+                }
+            }
+            Act::Move { session, backend } => {
+                let target = self.ledger.inventory().by_id(&BackendId::new(NAMES[*backend])).cloned();
+                let seat = target.as_ref().and_then(Seat::take);
+                let (Some(session), Some(seat)) = (nth(*session), seat) else { return };
+                let by = MovedBy::Director(Arc::new(seat));
+                let addr = self.ledger.admit_migration(session, &by, self.now).expect("it may").addr;
+                self.ledger.migrate(Moving { session, by: &by, addr, upstream: None }, self.now);
+            }
+            Act::Pass { seconds } => self.pass(Duration::from_secs(*seconds)),
+            Act::Publish { capacities } => self.publish(with_capacities(*capacities)),
+        }
+    }
+
+    /// Seats that somebody holds, by backend.
+    fn held(&self) -> BTreeMap<BackendId, u32> {
+        let of_tokens = self.ledger.grants.values().filter_map(|grant| grant.seat.as_ref());
+        let of_sessions = self.ledger.sessions().map(|session| &session.seat);
+        let seats: BTreeMap<_, _> = of_tokens
+            .chain(of_sessions)
+            .map(|seat| (Arc::as_ptr(seat), seat.backend().spec.id.clone()))
+            .collect();
+        let mut held = BTreeMap::new();
+        seats.into_values().for_each(|id| *held.entry(id).or_default() += 1);
+        held
+    }
+}
+
+proptest! {
+    #[test]
+    fn seats_are_those_that_are_held_and_never_given_beyond_capacity(acts in prop::collection::vec(any_act(), 1..150)) {
+        let mut desk = Desk::new(with_capacities([Some(2), Some(3), Some(1)]));
+        let mut tokens = Vec::new();
+        for act in &acts {
+            let before = desk.held();
+            desk.act(act, &mut tokens);
+            let held = desk.held();
+            for backend in desk.ledger.inventory().backends() {
+                let count = |held: &BTreeMap<BackendId, u32>| held.get(&backend.spec.id).copied().unwrap_or(0);
+                prop_assert_eq!(backend.load.seats(), count(&held), "{:?} on {}", act, backend.spec.name);
+                let given = count(&held) > count(&before);
+                prop_assert!(!given || count(&held) <= backend.spec.capacity.seats(), "{:?}", act);
+            }
+            let on_roster: usize = desk.ledger.played().map(|id| desk.ledger.sessions_of(id).len()).sum();
+            prop_assert_eq!(on_roster, desk.ledger.session_count());
+        }
+        let sessions: Vec<_> = desk.ledger.sessions().map(|session| session.id).collect();
+        sessions.into_iter().for_each(|session| desk.end(session));
+        desk.pass(TTL);
+        desk.pass(STICKY);
+        prop_assert!(desk.held().is_empty());
+        prop_assert_eq!((desk.ledger.token_count(), desk.ledger.waiting_count()), (0, 0));
+        prop_assert_eq!((desk.ledger.sticky_key_count(), desk.ledger.awaited.len()), (0, 0));
+        desk.publish(with_capacities([Some(1); 3]));
+        prop_assert!(NAMES.iter().all(|name| desk.seats(name) == 0));
+    }
 }
