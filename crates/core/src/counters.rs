@@ -17,6 +17,8 @@ pub enum Dropped {
     UnknownSource,
     /// From a backend that its player has left.
     LateReply,
+    /// Its session is parked: the backend is gone, and no other matches yet.
+    Parked,
     /// The socket buffer towards the receiver is full.
     BufferFull,
     /// The receiver's host, network or port is unreachable, by ICMP or by the routing table.
@@ -36,7 +38,7 @@ pub enum Dropped {
 
 impl Dropped {
     /// How many values there are.
-    pub const COUNT: usize = 11 + Refusal::ALL.len();
+    pub const COUNT: usize = 12 + Refusal::ALL.len();
 
     /// Every value.
     pub fn all() -> impl Iterator<Item = Dropped> {
@@ -46,6 +48,7 @@ impl Dropped {
             HoldFull,
             UnknownSource,
             LateReply,
+            Parked,
             BufferFull,
             Unreachable,
             TooBig,
@@ -66,6 +69,7 @@ impl Dropped {
             Dropped::HoldFull => "hold_full",
             Dropped::UnknownSource => "unknown_source",
             Dropped::LateReply => "late_reply",
+            Dropped::Parked => "parked",
             Dropped::BufferFull => "buffer_full",
             Dropped::Unreachable => "unreachable",
             Dropped::TooBig => "too_big",
@@ -89,7 +93,8 @@ impl Dropped {
             Dropped::SendFailed => 8,
             Dropped::AcceptFailed => 9,
             Dropped::Overflow => 10,
-            Dropped::Refused(refusal) => 11 + refusal as usize,
+            Dropped::Parked => 11,
+            Dropped::Refused(refusal) => 12 + refusal as usize,
         }
     }
 }
@@ -107,6 +112,8 @@ pub enum Event {
     MigratedByReset,
     /// A session was migrated since its backend leaves.
     MigratedByDirector,
+    /// A session was migrated by an operator.
+    MigratedByOperator,
     /// A session was resumed from another client address.
     Resumed,
     /// A token or control packet changed nothing, since it had been done before.
@@ -127,12 +134,13 @@ pub enum Event {
 
 impl Event {
     /// Every event.
-    pub const ALL: [Event; 13] = [
+    pub const ALL: [Event; 14] = [
         Event::OpenedByToken,
         Event::OpenedByDefault,
         Event::MigratedByClient,
         Event::MigratedByReset,
         Event::MigratedByDirector,
+        Event::MigratedByOperator,
         Event::Resumed,
         Event::Repeated,
         Event::EndedIdle,
@@ -165,7 +173,7 @@ impl Volume {
 }
 
 /// What one worker, or all TCP connections together, have counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     /// Received from clients.
     pub from_clients: Volume,
@@ -177,6 +185,19 @@ pub struct Counters {
     pub to_clients: Volume,
     drops: [AtomicU64; Dropped::COUNT],
     events: [AtomicU64; Event::ALL.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            from_clients: Volume::default(),
+            from_backends: Volume::default(),
+            to_backends: Volume::default(),
+            to_clients: Volume::default(),
+            drops: std::array::from_fn(|_| AtomicU64::new(0)),
+            events: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
 }
 
 impl Counters {

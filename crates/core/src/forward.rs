@@ -170,7 +170,8 @@ impl Forwarder {
         let Some(half) = self.clients.get_mut(&key) else {
             return self.stranger(arrival, payload, cx);
         };
-        let plain = half.local == arrival.local && !half.announce && half.called_back.is_none();
+        let plain =
+            half.local == arrival.local && !(half.announce | half.parked) && half.called_back.is_none();
         if plain && !may_be_token(payload) {
             half.activity.to_backend().record(cx.now, payload.len());
             return Verdict::Forward { handle: half.handle, to: half.backend };
@@ -204,6 +205,10 @@ impl Forwarder {
     /// Sends a datagram on for a client half that exists, with the PROXY header where one is due.
     fn forward(&mut self, key: ClientKey, payload: &[u8], now: Moment) -> Verdict {
         let Some(half) = self.clients.get_mut(&key) else { return Verdict::Drop(Dropped::NoSession) };
+        if half.parked {
+            half.activity.to_backend().touch(now);
+            return Verdict::Drop(Dropped::Parked);
+        }
         half.activity.to_backend().record(now, payload.len());
         let (handle, to) = (half.handle, half.backend);
         // A datagram without room for the header goes without; the next one has it.
@@ -315,6 +320,7 @@ impl Forwarder {
             Message::Redirect(redirect) => self.redirect_here(&redirect),
             Message::Retire(retire) => self.retire_here(&retire, cx.now),
             Message::Migrate { session, by, reply } => self.reset(session, by, reply, cx),
+            Message::Park { session, seat } => self.park(session, seat, cx),
             Message::Close { session, seat } => self.close(session, seat, cx),
         }
     }

@@ -20,7 +20,7 @@ use roster::Roster;
 use tokens::Grant;
 
 pub use endpoint::DefaultEndpoint;
-pub use leaving::{Elsewhere, MovedBy, Player, Wanted};
+pub use leaving::{Destination, Elsewhere, MovedBy, Player, Wanted};
 pub use memory::StickyKey;
 pub use terms::{
     Admission, Issue, IssueError, Located, Migrated, Moving, Opened, OpenedBy, Opening, Presented, Resumed,
@@ -131,6 +131,7 @@ impl Ledger {
             before_backend: 0,
             left: None,
             roster_place,
+            parked: false,
         };
         let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
         self.sessions.insert(id, Box::new(session));
@@ -143,7 +144,7 @@ impl Ledger {
         let listener = self.sessions[&id].listener;
         let (seat, token) = match by {
             MovedBy::Token(token) => (self.redeem(*token, listener, id), Some(*token)),
-            MovedBy::Director(seat) => {
+            MovedBy::Director(seat) | MovedBy::Operator(seat) => {
                 self.hand_over(id, seat);
                 (Arc::clone(seat), None)
             }
@@ -151,6 +152,7 @@ impl Ledger {
         self.seat_on(id, seat);
         let session = self.sessions.get_mut(&id).expect("a session is admitted under the same lock");
         let former = token.and_then(|token| session.token.replace(token));
+        session.parked = false;
         session.generation = session.generation.next();
         let left_addr = std::mem::replace(&mut session.backend_addr, addr);
         let left = match upstream {
@@ -203,6 +205,7 @@ impl Ledger {
             upstream,
             backend_addr: session.backend_addr,
             is_new_to_backend: session.is_new_to_backend(),
+            is_parked: session.parked,
             activity: Arc::clone(&session.activity),
         })
     }

@@ -29,8 +29,9 @@ pub use inventory::{
     Backend, BackendId, BackendSpec, Capacity, Inventory, ObjectRef, Ports, Refused, View, Withheld,
 };
 pub use ledger::{
-    Admission, DefaultEndpoint, Elsewhere, Issue, IssueError, Ledger, Located, Migrated, MovedBy, Moving,
-    Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming, StickyKey, Target, Wanted,
+    Admission, DefaultEndpoint, Destination, Elsewhere, Issue, IssueError, Ledger, Located, Migrated,
+    MovedBy, Moving, Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming, StickyKey, Target,
+    Wanted,
 };
 pub use load::Load;
 pub use refusal::Refusal;

@@ -23,6 +23,21 @@ pub enum Refusal {
     /// Its backend has no seat left.
     #[error("the token's backend is full")]
     BackendFull,
+    /// The backend takes no new players.
+    #[error("the backend takes no new players")]
+    BackendWithheld,
+    /// Nothing else matches that has room.
+    #[error("nothing else matches that has room")]
+    NoMatch,
+    /// The session is on that backend.
+    #[error("the session is there already")]
+    AlreadyThere,
+    /// The new backend does not want the player, as it says itself.
+    #[error("the new backend refuses the player")]
+    NoticeRefused,
+    /// The new backend has not answered whether it wants the player.
+    #[error("the new backend does not answer the notice")]
+    NoticeFailed,
     /// Its backend does not take the connection.
     #[error("the token's backend cannot be reached")]
     BackendUnreachable,
@@ -60,13 +75,18 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 17] = [
+    pub const ALL: [Refusal; 22] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::WrongClient,
         Refusal::BackendGone,
         Refusal::BackendFull,
+        Refusal::BackendWithheld,
+        Refusal::NoMatch,
+        Refusal::AlreadyThere,
+        Refusal::NoticeRefused,
+        Refusal::NoticeFailed,
         Refusal::BackendUnreachable,
         Refusal::NoPort,
         Refusal::NoDefaultBackend,
@@ -89,6 +109,11 @@ impl Refusal {
             Refusal::WrongClient => "wrong_client",
             Refusal::BackendGone => "backend_gone",
             Refusal::BackendFull => "backend_full",
+            Refusal::BackendWithheld => "backend_withheld",
+            Refusal::NoMatch => "no_match",
+            Refusal::AlreadyThere => "already_there",
+            Refusal::NoticeRefused => "notice_refused",
+            Refusal::NoticeFailed => "notice_failed",
             Refusal::BackendUnreachable => "backend_unreachable",
             Refusal::NoPort => "no_port",
             Refusal::NoDefaultBackend => "no_default_backend",
@@ -112,6 +137,11 @@ impl Refusal {
             Refusal::WrongClient => AckStatus::NotYours,
             Refusal::BackendGone
             | Refusal::BackendFull
+            | Refusal::BackendWithheld
+            | Refusal::NoMatch
+            | Refusal::AlreadyThere
+            | Refusal::NoticeRefused
+            | Refusal::NoticeFailed
             | Refusal::BackendUnreachable
             | Refusal::NoPort
             | Refusal::NoDefaultBackend => AckStatus::NoBackend,

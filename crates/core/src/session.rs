@@ -158,6 +158,8 @@ pub struct Session {
     pub(crate) before_backend: u64,
     /// Where the client was before it was resumed, and until when what comes from there is late.
     pub(crate) left: Option<Box<(ClientAddr, Moment)>>,
+    /// Whether its backend is gone, so that nothing is sent there until it moves.
+    pub parked: bool,
     /// Its place among the sessions of its backend.
     pub(crate) roster_place: u32,
 }

@@ -137,6 +137,14 @@ impl Workers {
         outcome.await.unwrap_or(Err(Refusal::WorkerBusy))
     }
 
+    /// Parks a UDP session whose backend is gone, unless it has left that seat.
+    ///
+    /// # Errors
+    /// The worker has too many orders; to be tried again.
+    pub fn park(&self, at: Located, seat: Arc<Seat>) -> Result<(), Refusal> {
+        self.tell(at.place, Message::Park { session: at.id, seat })
+    }
+
     /// Ends a UDP session whose backend is gone, unless it has left that seat.
     ///
     /// # Errors

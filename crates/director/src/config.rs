@@ -20,7 +20,7 @@ mod shape;
 mod tests;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -83,6 +83,12 @@ pub struct Config {
     pub mappings: Vec<Mapping>,
     /// What becomes of players whose backend leaves, by resource type.
     pub when_lost: BTreeMap<Arc<str>, WhenLost>,
+    /// What becomes of those of them for whom nothing else matches, by resource type.
+    pub when_nothing_matches: HashMap<Arc<str>, WhenNothingMatches>,
+    /// For how long a backend must not have been ready before its players are moved.
+    pub evacuate_after: Duration,
+    /// How backends are asked before a player is moved to them, by resource type.
+    pub notices: BTreeMap<Arc<str>, Notice>,
     /// Whether answers tell the backend's address.
     pub expose_backend: bool,
     /// The bounds.
@@ -99,6 +105,28 @@ pub enum WhenLost {
     Migrate,
     /// Their sessions end.
     Close,
+}
+
+/// What becomes of players who are to leave and for whom nothing else matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenNothingMatches {
+    /// They are tried again, as long as they stay.
+    #[default]
+    Keep,
+    /// Their sessions end.
+    Close,
+}
+
+/// How the backends of a mapping are asked: `POST` over HTTP at their own address, which the inventory
+/// has proven. Anything but a status of the 200s, in time, is a no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The port.
+    pub port: u16,
+    /// The path, from `/` on.
+    pub path: String,
+    /// How long the answer may take, the connection included.
+    pub deadline: Duration,
 }
 
 /// One data port.

@@ -18,6 +18,8 @@ use udp_director_inventory::kubernetes::ClusterStatus;
 use crate::config::{Config, restart_needed};
 use crate::config_source::ConfigSource;
 use crate::evacuation::Evacuation;
+use crate::jobs::Jobs;
+use crate::moving::{Mover, WantedBy};
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::readiness::Readiness;
@@ -85,6 +87,10 @@ pub(crate) struct Control {
     pub(crate) waiting: Option<Config>,
     /// Players whose backend leaves.
     pub(crate) evacuation: Evacuation,
+    /// Players whom operators want moved.
+    pub(crate) jobs: Arc<Jobs>,
+    /// What moves them all.
+    pub(crate) mover: Mover,
     /// How many refused objects may be logged until `refusals_again`.
     pub(crate) refusals_to_log: usize,
     pub(crate) refusals_again: Moment,
@@ -169,8 +175,21 @@ impl Control {
         while self.ledger.lock().expire(now) {}
         self.ports.close_drained();
         let inventory = Arc::clone(self.ledger.lock().inventory());
-        self.evacuation.look_at_ends(&inventory, &self.config);
-        self.evacuation.step(now, self.config.max_migrations_per_second);
+        self.evacuation.look_at_ends(&inventory, &self.config, now);
+        self.move_players(now);
+    }
+
+    /// Takes note of the moves that have ended, and begins as many as the rate allows.
+    fn move_players(&mut self, now: Moment) {
+        while let Some(moved) = self.mover.ended() {
+            match moved.wanted_by {
+                WantedBy::Evacuation => self.evacuation.ended(&moved, now),
+                WantedBy::Job(id) => self.jobs.ended(id, &moved),
+            }
+        }
+        let per_second = self.config.max_migrations_per_second;
+        self.evacuation.step(now, &mut self.mover, per_second);
+        self.jobs.step(now, &mut self.mover, per_second);
     }
 
     async fn config_changed(&mut self, text: anyhow::Result<String>) {
@@ -257,6 +276,7 @@ impl Control {
         self.ledger.lock().configure(Arc::clone(&settings));
         self.workers.configure(&settings);
         self.streams.reconsider();
+        self.mover.configure(self.config.notices.clone());
         self.catalog.send_replace(Arc::new(rules::catalog(&self.config)));
     }
 
@@ -317,8 +337,9 @@ impl Control {
         };
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
         debug!(backends, refused, "inventory published");
-        self.evacuation.compare(&before, &inventory, &self.config);
-        self.evacuation.step(self.clock.now(), self.config.max_migrations_per_second);
+        let now = self.clock.now();
+        self.evacuation.compare(&before, &inventory, &self.config, now);
+        self.move_players(now);
     }
 
     /// Logs which watches have failed and which go on again since the last look.

@@ -1,34 +1,25 @@
-//! Evacuation: players whose backend leaves go to another, at a bounded rate, or their sessions end.
+//! Evacuation: players whose backend leaves go to another, or their sessions end.
+//!
+//! A backend leaves when it is gone, when somebody wants it so (it drains, terminates, is cordoned), or
+//! when it has not been ready for a while: one that flaps keeps its players.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::JoinSet;
 use tracing::{info, warn};
 use udp_director_core::{
-    Backend, BackendId, Elsewhere, Inventory, Moment, MovedBy, Place, Player, Refusal, Seat, SessionId,
-    SharedLedger,
+    Backend, BackendId, Elsewhere, Inventory, Moment, Place, Player, Refusal, Seat, SessionId,
 };
-use udp_director_dataplane::Workers;
-use udp_director_dataplane::tcp::Streams;
 
-use crate::config::{Config, WhenLost};
-use crate::rules;
+use crate::config::{Config, WhenLost, WhenNothingMatches};
+use crate::moving::{Moved, Mover, Movers, Step, WantedBy};
 
 /// How often those are tried again who had nowhere to go.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long the rate can be saved up.
-const BURST: Duration = Duration::from_millis(200);
-
-/// What moves players.
-#[derive(Clone, Debug)]
-pub(crate) struct Movers {
-    pub(crate) ledger: Arc<SharedLedger>,
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) streams: Arc<Streams>,
-}
+/// How long a player stays where the director has moved him, unless that backend is gone.
+const STAY: Duration = Duration::from_secs(10);
 
 /// Who is to leave, and what has become of it.
 #[derive(Debug)]
@@ -38,23 +29,24 @@ pub(crate) struct Evacuation {
     leaving: HashMap<BackendId, Leaving>,
     /// One session of each player who is to move.
     queue: VecDeque<SessionId>,
-    /// Those who are tried again: a worker was busy, or they had nowhere to go while their backend is
-    /// still there.
+    /// Those who are tried again: a worker was busy, or they had nowhere to go.
     stuck: Vec<SessionId>,
     stuck_until: Moment,
-    /// Sessions to be closed, of which the worker was too busy to be told.
-    closing: Vec<(SessionId, Arc<Seat>)>,
-    moving: JoinSet<(SessionId, Result<(), Refusal>)>,
+    /// Who was moved a moment ago, and until when he stays.
+    settled: HashMap<SessionId, Moment>,
+    /// Sessions to be parked or closed, of which the worker was too busy to be told.
+    telling: Vec<Told>,
     /// When the first of the backends that players are on has to have ended.
     next_end: Option<SystemTime>,
-    pace: Pace,
-    random: u64,
+    policies: HashMap<Arc<str>, WhenNothingMatches>,
 }
 
 #[derive(Debug)]
 struct Leaving {
     backend: Arc<Backend>,
     fate: Fate,
+    /// When its players are entered, should it still leave then; `None` once they are.
+    enter_at: Option<Moment>,
 }
 
 /// What becomes of a backend's players.
@@ -64,27 +56,18 @@ enum Fate {
     Close,
 }
 
-/// How many may move by now.
-#[derive(Debug, Default)]
-struct Pace {
-    since: Moment,
-    /// In players.
-    saved: f64,
+/// A session that stays on its seat no longer, or is not sent to.
+#[derive(Clone, Debug)]
+struct Told {
+    session: SessionId,
+    seat: Arc<Seat>,
+    what: Ending,
 }
 
-impl Pace {
-    /// Takes one move, if there is one to be had.
-    fn take(&mut self, now: Moment, per_second: u32) -> bool {
-        let rate = f64::from(per_second);
-        let most = (rate * BURST.as_secs_f64()).max(1.0);
-        self.saved = (self.saved + rate * (now - self.since).as_secs_f64()).min(most);
-        self.since = now;
-        let takes = self.saved >= 1.0;
-        if takes {
-            self.saved -= 1.0;
-        }
-        takes
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Park,
+    Close,
 }
 
 impl Evacuation {
@@ -95,171 +78,183 @@ impl Evacuation {
             queue: VecDeque::new(),
             stuck: Vec::new(),
             stuck_until: Moment::default(),
-            closing: Vec::new(),
-            moving: JoinSet::new(),
+            settled: HashMap::new(),
+            telling: Vec::new(),
             next_end: None,
-            pace: Pace::default(),
-            random: rules::seed(),
+            policies: HashMap::new(),
         }
     }
 
     /// Looks again where a backend's time to end is over by now.
-    pub(crate) fn look_at_ends(&mut self, inventory: &Inventory, config: &Config) {
+    pub(crate) fn look_at_ends(&mut self, inventory: &Inventory, config: &Config, now: Moment) {
         if self.next_end.is_some_and(|end| end <= SystemTime::now()) {
-            self.compare(inventory, inventory, config);
+            self.compare(inventory, inventory, config, now);
         }
     }
 
     /// Looks at what has changed from one inventory to the one now in force.
-    pub(crate) fn compare(&mut self, before: &Inventory, now: &Inventory, config: &Config) {
+    pub(crate) fn compare(&mut self, before: &Inventory, now: &Inventory, config: &Config, at: Moment) {
+        self.policies.clone_from(&config.when_nothing_matches);
         let played = now.backends().iter().filter(|backend| backend.load.seats() > 0);
         let ends = played.filter_map(|backend| backend.spec.ends_at);
         self.next_end = ends.filter(|end| *end > SystemTime::now()).min();
+        let known = std::mem::take(&mut self.leaving);
         let played = before.backends().iter().filter(|backend| backend.load.seats() > 0);
-        let mut leaving = HashMap::new();
-        let mut fresh = HashSet::new();
-        for backend in played {
-            if let Some(fate) = fate(backend, now, config) {
-                fresh.insert(backend.spec.id.clone());
-                leaving.insert(backend.spec.id.clone(), Leaving { backend: Arc::clone(backend), fate });
-            }
+        let all: HashMap<&BackendId, &Arc<Backend>> = known
+            .iter()
+            .filter(|(_, leaving)| leaving.backend.load.seats() > 0)
+            .map(|(id, leaving)| (id, &leaving.backend))
+            .chain(played.map(|backend| (&backend.spec.id, backend)))
+            .collect();
+        for (id, backend) in all {
+            // Whoever was there has been entered by what the backend was when he came.
+            let backend = known.get(id).map_or(backend, |known| &known.backend);
+            let Some(fate) = fate(backend, now, config) else { continue };
+            let enter_at = at + patience(backend, now, config);
+            let enter_at = match known.get(id) {
+                Some(known) if known.fate == fate && same_labels(before, now, id) => {
+                    known.enter_at.map(|entered| entered.min(enter_at))
+                }
+                _ => Some(enter_at),
+            };
+            self.leaving.insert(id.clone(), Leaving { backend: Arc::clone(backend), fate, enter_at });
         }
-        for (id, known) in self.leaving.drain() {
-            let Some(fate) = fate(&known.backend, now, config) else { continue };
-            if known.backend.load.seats() == 0 {
-                continue;
-            }
-            // Whoever was there has been entered, unless something else has come about since.
-            let as_before = fate == known.fate && same_labels(before, now, &id);
-            if as_before {
-                fresh.remove(&id);
-            } else {
-                fresh.insert(id.clone());
-            }
-            leaving.entry(id).or_insert(Leaving { fate, ..known });
-        }
-        self.leaving = leaving;
-        self.enter(&fresh);
+        self.enter_due(at);
     }
 
-    /// Enters everybody who plays on these backends.
-    fn enter(&mut self, fresh: &HashSet<BackendId>) {
-        if fresh.is_empty() {
-            return;
-        }
-        let ledger = self.with.ledger.lock();
-        let leaving = &self.leaving;
-        let players = fresh.iter().flat_map(|backend| ledger.players_on(backend));
-        let players: Vec<Player> = players.filter_map(|id| ledger.player_of(id)).collect();
-        drop(ledger);
+    /// Enters everybody who plays on a backend that has left for long enough.
+    fn enter_due(&mut self, now: Moment) {
+        let due: Vec<(BackendId, Fate)> = self
+            .leaving
+            .iter_mut()
+            .filter(|(_, leaving)| leaving.enter_at.is_some_and(|at| at <= now))
+            .map(|(id, leaving)| {
+                leaving.enter_at = None;
+                (id.clone(), leaving.fate)
+            })
+            .collect();
         let (mut moved, mut closed) = (0, 0);
-        for player in players {
-            match leaving.get(&player.seat.backend().spec.id).map(|leaving| leaving.fate) {
-                Some(Fate::Close) => {
-                    closed += 1;
-                    self.closing.extend(player.sessions.iter().map(|at| (at.id, Arc::clone(&player.seat))));
+        for (id, fate) in &due {
+            for player in self.players_on(id) {
+                match fate {
+                    Fate::Close => {
+                        closed += 1;
+                        self.tell(&player, Ending::Close);
+                    }
+                    Fate::Move => {
+                        moved += 1;
+                        self.queue.extend(player.sessions.first().map(|at| at.id));
+                    }
                 }
-                Some(Fate::Move) => {
-                    moved += 1;
-                    self.queue.extend(player.sessions.first().map(|at| at.id));
-                }
-                None => {}
             }
         }
         if moved + closed > 0 {
-            info!(backends = fresh.len(), to_move = moved, to_close = closed, "backends leave");
+            info!(backends = due.len(), to_move = moved, to_close = closed, "backends leave");
         }
+    }
+
+    fn players_on(&self, backend: &BackendId) -> Vec<Player> {
+        let ledger = self.with.ledger.lock();
+        ledger.players_on(backend).into_iter().filter_map(|id| ledger.player_of(id)).collect()
     }
 
     /// Does what is due: moves as many as the rate allows, and closes what is to be closed.
-    pub(crate) fn step(&mut self, now: Moment, per_second: u32) {
-        while let Some(ended) = self.moving.try_join_next() {
-            if let Ok((id, Err(refusal))) = ended {
-                warn!(session = id.0, %refusal, "a player could not be moved");
-                match refusal {
-                    Refusal::WorkerBusy => self.stuck.push(id),
-                    _ => self.give_up(id),
-                }
-            }
-        }
+    pub(crate) fn step(&mut self, now: Moment, mover: &mut Mover, per_second: u32) {
+        self.enter_due(now);
         if now >= self.stuck_until {
             self.stuck_until = now + RETRY;
             self.queue.extend(self.stuck.drain(..));
+            self.settled.retain(|_, until| *until > now);
         }
-        while let Some(&id) = self.queue.front() {
-            if !self.pace.take(now, per_second) {
-                break;
-            }
-            self.queue.pop_front();
-            self.move_player(id);
+        while !self.queue.is_empty() && mover.take_turn(now, per_second) {
+            let Some(id) = self.queue.pop_front() else { break };
+            self.move_player(id, mover);
         }
-        for (id, seat) in std::mem::take(&mut self.closing) {
-            self.close(id, seat);
+        for told in std::mem::take(&mut self.telling) {
+            self.carry_out(told);
         }
     }
 
-    fn move_player(&mut self, id: SessionId) {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    fn move_player(&mut self, id: SessionId, mover: &mut Mover) {
+        let random = mover.roll();
         let ledger = self.with.ledger.lock();
         let Some(player) = ledger.player_of(id) else { return };
-        let elsewhere = ledger.elsewhere(&player, self.random);
+        let gone = ledger.is_gone(player.seat.backend());
+        if !gone && self.settled.contains_key(&id) {
+            self.stuck.push(id);
+            return;
+        }
+        let elsewhere = ledger.elsewhere(&player, random);
         drop(ledger);
         match elsewhere {
             Elsewhere::Here => {}
             Elsewhere::There(seat) => {
-                self.moving.spawn(carry_over(self.with.clone(), id, player, Arc::new(seat)));
+                mover.begin(Step { wanted_by: WantedBy::Evacuation, session: id, player, seat });
             }
             Elsewhere::Nowhere => self.give_up(id),
         }
     }
 
-    /// Closes a player's sessions where the backend is gone; else he stays, and is tried again.
-    fn give_up(&mut self, id: SessionId) {
-        let ledger = self.with.ledger.lock();
-        let Some(player) = ledger.player_of(id) else { return };
-        let gone = ledger.is_gone(player.seat.backend());
-        drop(ledger);
-        if gone {
-            self.closing.extend(player.sessions.iter().map(|at| (at.id, Arc::clone(&player.seat))));
-        } else if self.leaving.contains_key(&player.seat.backend().spec.id) {
-            self.stuck.push(id);
-        }
-    }
-
-    fn close(&mut self, id: SessionId, seat: Arc<Seat>) {
-        let Some(at) = self.with.ledger.lock().located(id) else { return };
-        match at.place {
-            Place::Stream => self.with.streams.close(id, seat),
-            Place::Worker(_) => {
-                if self.with.workers.close(at, Arc::clone(&seat)).is_err() {
-                    self.closing.push((id, seat));
+    /// Takes note of what has come of a player's move.
+    pub(crate) fn ended(&mut self, moved: &Moved, now: Moment) {
+        match moved.outcome {
+            Ok(()) => drop(self.settled.insert(moved.session, now + STAY)),
+            Err(refusal) => {
+                warn!(session = moved.session.0, %refusal, "a player could not be moved");
+                match refusal {
+                    Refusal::WorkerBusy | Refusal::NoticeRefused | Refusal::NoticeFailed => {
+                        self.stuck.push(moved.session);
+                    }
+                    _ => self.give_up(moved.session),
                 }
             }
         }
     }
-}
 
-/// Moves all sessions of a player. Those over TCP go first: a connection is more likely to fail.
-async fn carry_over(
-    with: Movers,
-    id: SessionId,
-    player: Player,
-    seat: Arc<Seat>,
-) -> (SessionId, Result<(), Refusal>) {
-    let (streams, others): (Vec<_>, Vec<_>) =
-        player.sessions.into_iter().partition(|at| at.place == Place::Stream);
-    for at in streams.into_iter().chain(others) {
-        let by = MovedBy::Director(Arc::clone(&seat));
-        let outcome = match at.place {
-            Place::Stream => with.streams.migrate(at.id, by).await,
-            Place::Worker(_) => with.workers.migrate(at, by).await,
-        };
-        // A session that has ended needs no other backend.
-        if outcome.is_err() && outcome != Err(Refusal::NoSession) {
-            return (id, outcome);
+    /// What becomes of a player for whom there is nothing: as the mapping of his backend says, he stays
+    /// and is tried again, or his sessions end. Nothing is sent to a backend that is gone.
+    fn give_up(&mut self, id: SessionId) {
+        let ledger = self.with.ledger.lock();
+        let Some(player) = ledger.player_of(id) else { return };
+        let backend = player.seat.backend();
+        let gone = ledger.is_gone(backend);
+        drop(ledger);
+        if !gone && !self.leaving.contains_key(&backend.spec.id) {
+            return;
+        }
+        match self.policies.get(&backend.spec.resource_type).copied().unwrap_or_default() {
+            WhenNothingMatches::Close => self.tell(&player, Ending::Close),
+            WhenNothingMatches::Keep => {
+                if gone {
+                    self.tell(&player, Ending::Park);
+                }
+                self.stuck.push(id);
+            }
         }
     }
-    (id, Ok(()))
+
+    fn tell(&mut self, player: &Player, what: Ending) {
+        let told = |session| Told { session, seat: Arc::clone(&player.seat), what };
+        self.telling.extend(player.sessions.iter().map(|at| told(at.id)));
+    }
+
+    fn carry_out(&mut self, told: Told) {
+        let Some(at) = self.with.ledger.lock().located(told.session) else { return };
+        let (seat, workers) = (Arc::clone(&told.seat), &self.with.workers);
+        let taken = match (at.place, told.what) {
+            (Place::Stream, Ending::Close) => {
+                self.with.streams.close(told.session, seat);
+                Ok(())
+            }
+            // A stream to a host that is another by now ends by itself.
+            (Place::Stream, Ending::Park) => Ok(()),
+            (Place::Worker(_), Ending::Close) => workers.close(at, seat),
+            (Place::Worker(_), Ending::Park) => workers.park(at, seat),
+        };
+        if taken.is_err() {
+            self.telling.push(told);
+        }
+    }
 }
 
 /// What becomes of the players on a backend, as the inventory has it now; `None` where they stay.
@@ -277,6 +272,16 @@ fn fate(backend: &Backend, now: &Inventory, config: &Config) -> Option<Fate> {
         WhenLost::Close => Some(Fate::Close),
         WhenLost::Migrate if current.spec.accepting() && current.spec.labels == spec.labels => None,
         WhenLost::Migrate => Some(Fate::Move),
+    }
+}
+
+/// For how long a backend must have left before its players go: what is only not ready may be ready
+/// again in a moment.
+fn patience(backend: &Backend, now: &Inventory, config: &Config) -> Duration {
+    let withheld = now.by_id(&backend.spec.id).and_then(|current| current.spec.withheld.as_ref());
+    match withheld {
+        Some(withheld) if !withheld.is_meant() => config.evacuate_after,
+        _ => Duration::ZERO,
     }
 }
 

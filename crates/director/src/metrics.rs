@@ -232,6 +232,7 @@ fn name(event: Event) -> &'static str {
         Event::MigratedByClient => "migrated_by_client",
         Event::MigratedByReset => "migrated_by_reset",
         Event::MigratedByDirector => "migrated_by_director",
+        Event::MigratedByOperator => "migrated_by_operator",
         Event::Resumed => "resumed",
         Event::Repeated => "repeated",
         Event::EndedIdle => "ended_idle",

@@ -21,8 +21,10 @@ use crate::admin::{Admin, Heartbeat};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
 use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, ticks};
-use crate::evacuation::{Evacuation, Movers};
+use crate::evacuation::Evacuation;
+use crate::jobs::Jobs;
 use crate::metrics::{Reading, Sources};
+use crate::moving::{Mover, Movers};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
 use crate::readiness::Readiness;
@@ -202,7 +204,8 @@ impl Parts {
     ) -> Control {
         let shared = || (Arc::clone(&self.ledger), Arc::clone(&self.workers), Arc::clone(&self.streams));
         let (ledger, workers, streams) = shared();
-        let evacuation = Evacuation::new(Movers { ledger, workers, streams });
+        let movers = Movers { ledger, workers, streams };
+        let (evacuation, mover) = (Evacuation::new(movers.clone()), Mover::new(movers));
         let (ledger, workers, streams) = shared();
         let ports = Ports::new(self.bind, workers, streams, ledger);
         let (ledger, workers, streams) = shared();
@@ -224,6 +227,8 @@ impl Parts {
             inventory_is_current: true,
             waiting: None,
             evacuation,
+            jobs: Arc::new(Jobs::default()),
+            mover,
             ticks: ticks(),
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct ClientHalf {
     pub(super) activity: Arc<Activity>,
     /// The backend is yet to be told who the client is, with its next datagram.
     pub(super) announce: bool,
+    /// The backend is gone: nothing is sent there.
+    pub(super) parked: bool,
     /// Until when this half stays though its session goes on from another client address.
     pub(super) lingers: Option<Moment>,
     /// A control packet has come from here since the session has left: data from that moment on, when

@@ -75,6 +75,15 @@ pub enum Message {
         /// Told the outcome.
         reply: Reply,
     },
+    /// Send nothing to a session's backend, which is gone, and take nothing from there, until it moves.
+    /// Follows a client that has gone elsewhere meanwhile, and does nothing to a session that has moved
+    /// to another seat.
+    Park {
+        /// The session.
+        session: SessionId,
+        /// The seat that it is on.
+        seat: Arc<Seat>,
+    },
     /// End a session whose backend is gone. Follows a client that has gone elsewhere meanwhile, and
     /// does nothing to a session that has moved to another seat.
     Close {

@@ -80,6 +80,7 @@ impl Forwarder {
             upstream,
             activity: Arc::clone(&opened.activity),
             announce: self.announces(arrival.listener),
+            parked: false,
             lingers: None,
             called_back: None,
             idle_at: locked.now,
@@ -152,7 +153,7 @@ impl Forwarder {
         let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == to.session) else {
             return Err(Refusal::NoSession);
         };
-        if half.backend == to.addr {
+        if half.backend == to.addr && !half.parked {
             let migrated = locked.ledger.migrate(to.moving(None), locked.now);
             self.renew(key, migrated.generation);
             return Ok(());
@@ -193,6 +194,7 @@ impl Forwarder {
         half.backend = addr;
         half.handle = upstream.socket.handle();
         half.announce = announce;
+        half.parked = false;
         half.upstream = upstream;
         let to = Return { listener: key.listener(), to: key.client(), from: half.local };
         let (session, activity) = (half.session, Arc::clone(&half.activity));
@@ -231,6 +233,7 @@ impl Forwarder {
             upstream: resumed.upstream,
             activity: resumed.activity,
             announce: resumed.is_new_to_backend && self.announces(arrival.listener),
+            parked: resumed.is_parked,
             lingers: None,
             called_back: None,
             idle_at: locked.now,
@@ -303,6 +306,35 @@ impl Forwarder {
             half.generation = redirect.generation;
             half.to = redirect.to;
         }
+    }
+}
+
+/// Park.
+impl Forwarder {
+    /// Parks a session, wherever its client is by now; unless it has moved to another backend since.
+    pub(super) fn park(&mut self, session: SessionId, seat: Arc<Seat>, cx: &mut Context<'_>) {
+        let mut locked = cx.lock();
+        let Some(at) = locked.ledger.located(session).filter(|_| locked.ledger.is_on(session, &seat)) else {
+            return;
+        };
+        match at.place {
+            Place::Worker(worker) if worker != self.worker => {
+                self.tell(worker, Message::Park { session, seat });
+            }
+            _ => self.park_here(ClientKey::new(at.listener, at.client), session, &mut locked),
+        }
+    }
+
+    /// The slot rests, since whoever has the address now is nobody to be heard.
+    fn park_here(&mut self, key: ClientKey, session: SessionId, locked: &mut Locked<'_, '_>) {
+        let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == session && !half.parked)
+        else {
+            return;
+        };
+        half.parked = true;
+        let left = (half.upstream.clone(), half.backend);
+        locked.ledger.park(session);
+        self.retire(session, Some(left), None, locked.now);
     }
 }
 

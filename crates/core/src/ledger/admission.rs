@@ -173,7 +173,9 @@ impl Ledger {
         let session = self.sessions.get(&id).ok_or(Refusal::NoSession)?;
         let token = match by {
             MovedBy::Token(token) => token,
-            MovedBy::Director(seat) => return self.target(seat.backend(), session.listener),
+            MovedBy::Director(seat) | MovedBy::Operator(seat) => {
+                return self.target(seat.backend(), session.listener);
+            }
         };
         let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
         if grant.use_on(session.listener).is_some() {

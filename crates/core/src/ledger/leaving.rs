@@ -8,6 +8,7 @@ use udp_director_wire::Token;
 use super::{Ledger, Located, locate};
 use crate::counters::Event;
 use crate::inventory::{Backend, BackendId};
+use crate::refusal::Refusal;
 use crate::seat::Seat;
 use crate::select::{Balancer, Draw, Query, Selection, Serves};
 use crate::session::{Session, SessionId};
@@ -29,6 +30,8 @@ pub enum MovedBy {
     Token(Token),
     /// The director itself, by a seat there. The session goes by the token that it had.
     Director(Arc<Seat>),
+    /// An operator, by a seat there. The session goes by the token that it had.
+    Operator(Arc<Seat>),
 }
 
 /// A player's sessions on one backend. They share his seat there, and move together.
@@ -40,13 +43,24 @@ pub struct Player {
     pub sessions: Vec<Located>,
 }
 
+/// Where a player is to go.
+#[derive(Clone, Copy, Debug)]
+pub enum Destination<'a> {
+    /// To that backend.
+    Backend(&'a BackendId),
+    /// To another backend that matches.
+    Matching(&'a Query, &'a Balancer),
+    /// To another backend that is what he asked for.
+    Wanted,
+}
+
 /// Where a player can go whose backend leaves.
 #[derive(Debug)]
 pub enum Elsewhere {
     /// He can stay: the backend takes players, and still has the labels that he asked for.
     Here,
-    /// To that seat.
-    There(Seat),
+    /// To that seat. It is his own where his backend is back and he was parked.
+    There(Arc<Seat>),
     /// Nothing else is what he asked for, or nobody knows what that was.
     Nowhere,
 }
@@ -62,7 +76,7 @@ impl MovedBy {
     pub fn token(&self) -> Option<Token> {
         match self {
             MovedBy::Token(token) => Some(*token),
-            MovedBy::Director(_) => None,
+            MovedBy::Director(_) | MovedBy::Operator(_) => None,
         }
     }
 
@@ -71,6 +85,7 @@ impl MovedBy {
         match self {
             MovedBy::Token(_) => Event::MigratedByReset,
             MovedBy::Director(_) => Event::MigratedByDirector,
+            MovedBy::Operator(_) => Event::MigratedByOperator,
         }
     }
 }
@@ -103,17 +118,67 @@ impl Ledger {
         self.current(backend).is_none()
     }
 
-    /// Takes a seat for a player on another backend that is what he asked for and serves every
-    /// listener that he uses.
+    /// Takes a seat for a player whose backend leaves, on another that is what he asked for and serves
+    /// every listener that he uses.
     pub fn elsewhere(&self, player: &Player, random: u64) -> Elsewhere {
-        let wanted = player.sessions.iter().find_map(|located| self.wanted(self.session(located.id)?));
-        let Some((query, balancer)) = wanted else { return Elsewhere::Nowhere };
+        let Some((query, balancer)) = self.wanted_by(player) else { return Elsewhere::Nowhere };
         let own = self.current(player.seat.backend());
-        if own.is_some_and(|own| own.spec.accepting() && query.labels().matches(&own.spec.labels)) {
-            return Elsewhere::Here;
+        let stays = own.is_some_and(|own| own.spec.accepting() && query.labels().matches(&own.spec.labels));
+        match stays {
+            true if self.is_parked(player) => Elsewhere::There(Arc::clone(&player.seat)),
+            true => Elsewhere::Here,
+            false => {
+                let seat = self.choose(query, balancer, &listeners_of(player), &[], random);
+                seat.map_or(Elsewhere::Nowhere, |seat| Elsewhere::There(Arc::new(seat)))
+            }
         }
-        let listeners: Vec<ListenerId> = player.sessions.iter().map(|located| located.listener).collect();
-        self.choose(query, balancer, &listeners, random).map_or(Elsewhere::Nowhere, Elsewhere::There)
+    }
+
+    /// Takes a seat for a player who is to go there.
+    ///
+    /// # Errors
+    /// He is there already; that backend is gone, takes no new players, is full, or does not serve each
+    /// listener that he uses; or nothing else matches that has room.
+    pub fn seat_at(&self, player: &Player, to: Destination<'_>, random: u64) -> Result<Seat, Refusal> {
+        let own = &player.seat.backend().spec.id;
+        let listeners = listeners_of(player);
+        let (query, balancer) = match to {
+            Destination::Backend(id) if id == own => return Err(Refusal::AlreadyThere),
+            Destination::Backend(id) => return self.seat_on_backend(id, &listeners),
+            Destination::Matching(query, balancer) => (query, balancer),
+            Destination::Wanted => self.wanted_by(player).ok_or(Refusal::NoMatch)?,
+        };
+        let avoid = std::slice::from_ref(own);
+        self.choose(query, balancer, &listeners, avoid, random).ok_or(Refusal::NoMatch)
+    }
+
+    fn seat_on_backend(&self, id: &BackendId, listeners: &[ListenerId]) -> Result<Seat, Refusal> {
+        let backend = self.inventory.by_id(id).ok_or(Refusal::BackendGone)?;
+        if !backend.spec.accepting() {
+            return Err(Refusal::BackendWithheld);
+        }
+        let mut listeners = listeners.iter().filter_map(|id| self.settings.listener(*id));
+        if !listeners.all(|listener| backend.addr_for(listener).is_some()) {
+            return Err(Refusal::NoPort);
+        }
+        Seat::take(backend).ok_or(Refusal::BackendFull)
+    }
+
+    /// Nothing is sent to the session's backend any more, and nothing is taken from there, until it
+    /// moves. On UDP alone: a stream to a host that is another by now ends by itself.
+    pub fn park(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.parked = session.upstream.is_some();
+        }
+    }
+
+    fn is_parked(&self, player: &Player) -> bool {
+        let mut sessions = player.sessions.iter().filter_map(|located| self.session(located.id));
+        sessions.any(|session| session.parked)
+    }
+
+    fn wanted_by(&self, player: &Player) -> Option<(&Query, &Balancer)> {
+        player.sessions.iter().find_map(|located| self.wanted(self.session(located.id)?))
     }
 
     /// Gives a token that waits for a backend which takes no players any more another backend that is
@@ -124,7 +189,9 @@ impl Ledger {
             return;
         }
         let Some(wanted) = grant.wanted.clone() else { return };
-        let Some(seat) = self.choose(&wanted.query, &wanted.balancer, &[listener], random) else { return };
+        let Some(seat) = self.choose(&wanted.query, &wanted.balancer, &[listener], &[], random) else {
+            return;
+        };
         let awaited = self.listeners_of(seat.backend());
         let Some(grant) = self.grants.get_mut(token) else { return };
         if let Some(key) = &grant.sticky_key {
@@ -160,6 +227,7 @@ impl Ledger {
         query: &Query,
         balancer: &Balancer,
         listeners: &[ListenerId],
+        avoid: &[BackendId],
         random: u64,
     ) -> Option<Seat> {
         let listeners: Vec<_> = listeners.iter().filter_map(|id| self.settings.listener(*id)).collect();
@@ -168,7 +236,7 @@ impl Ledger {
             query,
             balancer,
             serves: Serves::All(&listeners),
-            avoid: &[],
+            avoid,
             draw: Draw::of(random),
         };
         selection.choose()
@@ -185,4 +253,8 @@ impl Ledger {
             }
         }
     }
+}
+
+fn listeners_of(player: &Player) -> Vec<ListenerId> {
+    player.sessions.iter().map(|located| located.listener).collect()
 }

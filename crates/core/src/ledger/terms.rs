@@ -157,6 +157,8 @@ pub struct Resumed {
     pub backend_addr: BackendAddr,
     /// Whether that backend has not yet been sent anything.
     pub is_new_to_backend: bool,
+    /// Whether nothing is sent there for now.
+    pub is_parked: bool,
     /// What it carries is recorded here.
     pub activity: Arc<Activity>,
 }

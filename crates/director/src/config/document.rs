@@ -55,6 +55,11 @@ pub(super) struct Document {
     /// How many players a second the director itself moves at most, where their servers leave.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_migrations_per_second: u32,
+    /// For how many seconds a server must not have been ready, without a break, before `whenLost` moves
+    /// its players or closes their sessions: one that flaps keeps them. One that is gone, drains,
+    /// terminates or stands on a cordoned Node is left at once.
+    #[schemars(range(max = 3600))]
+    pub evacuate_after_seconds: u32,
     /// For how many milliseconds data of an unknown client is held back, where a default endpoint would
     /// take it, while a token that was given to its IP waits to be redeemed: the token datagram may be
     /// late.
@@ -402,6 +407,18 @@ pub(super) struct ResourceMapping {
     /// end.
     #[serde(default)]
     pub when_lost: WhenLost,
+    /// What becomes of players who are to leave and for whom nothing else matches and has room. `keep`:
+    /// they stay and are tried again each second; once their server is gone nothing is sent to its
+    /// address, but a UDP session lives on, until something matches or its client is silent for
+    /// `sessionTimeoutSeconds`. `close`: their sessions end. Where another object has taken the name or
+    /// the address of a server that is gone, they end in either case.
+    #[serde(default)]
+    pub when_nothing_matches: WhenNothingMatches,
+    /// Asks a server before the director or an operator moves a player to it: a `POST` over HTTP to its
+    /// own address, with a JSON object of `sessions`, `from`, `to` and `deadlineMs`. Unless it answers
+    /// with a status of the 200s in time, the player stays where he is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration_notice: Option<MigrationNotice>,
     /// Conditions on the object, all of which must hold before it takes players.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -416,6 +433,35 @@ pub(super) enum WhenLost {
     Keep,
     Migrate,
     Close,
+}
+
+/// What becomes of players for whom nothing else matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WhenNothingMatches {
+    #[default]
+    Keep,
+    Close,
+}
+
+/// How a server is asked before a player is moved to it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MigrationNotice {
+    /// The TCP port at the server's address.
+    #[schemars(range(min = 1))]
+    pub port: u16,
+    /// The path, from `/` on.
+    #[schemars(extend("format" = Form::HttpPath))]
+    pub path: String,
+    /// How many milliseconds the answer may take, the connection included.
+    #[serde(default = "notice_deadline_ms")]
+    #[schemars(range(min = 1, max = 60_000))]
+    pub deadline_ms: u32,
+}
+
+fn notice_deadline_ms() -> u32 {
+    1000
 }
 
 /// The backend's port for one data port.
@@ -473,6 +519,7 @@ impl Default for Document {
             control_packet_magic_bytes: "FFFFFFFF5245534554".to_owned(),
             migration_grace_ms: 250,
             max_migrations_per_second: 500,
+            evacuate_after_seconds: 5,
             token_grace_ms: 500,
             sticky_seconds: 120,
             tokens: Tokens::default(),

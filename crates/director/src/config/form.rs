@@ -31,10 +31,12 @@ pub(super) enum Form {
     LabelKey,
     /// Where a field stands in an object.
     FieldPath,
+    /// The path of a URL.
+    HttpPath,
 }
 
 impl Form {
-    const ALL: [Form; 9] = [
+    const ALL: [Form; 10] = [
         Form::Ip,
         Form::Cidr,
         Form::Magic,
@@ -44,6 +46,7 @@ impl Form {
         Form::Group,
         Form::LabelKey,
         Form::FieldPath,
+        Form::HttpPath,
     ];
 
     /// The form of that `format`; `None` for formats that constrain no text here.
@@ -63,6 +66,7 @@ impl Form {
             Form::Group => text.is_empty() || is_dns_subdomain(text),
             Form::LabelKey => is_label_key(text),
             Form::FieldPath => Path::parse(text).is_ok(),
+            Form::HttpPath => text.starts_with('/') && text.parse::<hyper::Uri>().is_ok(),
         }
     }
 
@@ -78,6 +82,7 @@ impl Form {
             Form::Group => "an API group, such as \"agones.dev\", or \"\" for the core group",
             Form::LabelKey => "the key of a label, such as \"example.com/players\"",
             Form::FieldPath => "the path of a field, such as \"status.podIP\"",
+            Form::HttpPath => "the path of a URL, such as \"/migrations\"",
         }
     }
 }

@@ -5,7 +5,7 @@ mod endpoint;
 mod listeners;
 mod mapping;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::document::{self, Document, Inventory, ResourceMapping};
 use super::problem::Problem;
 use super::shape::Places;
-use super::{Config, InventorySource, Limits, WhenLost, Workers};
+use super::{Config, InventorySource, Limits, Notice, WhenLost, WhenNothingMatches, Workers};
 
 /// Checks what the shape cannot say, and gives the configuration with all defaults filled in.
 ///
@@ -41,6 +41,8 @@ impl Resolver<'_> {
         let default_endpoint =
             self.default_endpoint(document.default_endpoint, &document.resource_query_mapping);
         let when_lost = when_lost(&document.resource_query_mapping);
+        let when_nothing_matches = when_nothing_matches(&document.resource_query_mapping);
+        let notices = notices(&document.resource_query_mapping);
         let balancing = self.balancing(&document.load_balancing, &document.resource_query_mapping);
         let strategies =
             balancing.iter().map(|(name, balancing)| (name.as_str().into(), balancing.strategy)).collect();
@@ -68,6 +70,9 @@ impl Resolver<'_> {
             default_endpoint,
             mappings,
             when_lost,
+            when_nothing_matches,
+            evacuate_after: Duration::from_secs(document.evacuate_after_seconds.into()),
+            notices,
             expose_backend: document.expose_backend,
             limits: limits(&document.limits),
         })
@@ -105,6 +110,30 @@ fn when_lost(mappings: &BTreeMap<String, ResourceMapping>) -> BTreeMap<Arc<str>,
         document::WhenLost::Close => WhenLost::Close,
     };
     mappings.iter().map(|(name, mapping)| (name.as_str().into(), policy(mapping.when_lost))).collect()
+}
+
+fn when_nothing_matches(
+    mappings: &BTreeMap<String, ResourceMapping>,
+) -> HashMap<Arc<str>, WhenNothingMatches> {
+    let policy = |written| match written {
+        document::WhenNothingMatches::Keep => WhenNothingMatches::Keep,
+        document::WhenNothingMatches::Close => WhenNothingMatches::Close,
+    };
+    let each = mappings.iter();
+    each.map(|(name, mapping)| (name.as_str().into(), policy(mapping.when_nothing_matches))).collect()
+}
+
+fn notices(mappings: &BTreeMap<String, ResourceMapping>) -> BTreeMap<Arc<str>, Notice> {
+    let notice = |written: &document::MigrationNotice| Notice {
+        port: written.port,
+        path: written.path.clone(),
+        deadline: Duration::from_millis(written.deadline_ms.into()),
+    };
+    let each = mappings.iter();
+    each.filter_map(|(name, mapping)| {
+        Some((name.as_str().into(), notice(mapping.migration_notice.as_ref()?)))
+    })
+    .collect()
 }
 
 fn workers(written: document::Workers) -> Workers {

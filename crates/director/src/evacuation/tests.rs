@@ -2,14 +2,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use udp_director_core::{
-    BackendSpec, Capacity, ClientAddr, Counters, Issue, ListenerId, OpenedBy, Opening, Ports, Query, Wanted,
-    Withheld,
+    BackendSpec, Capacity, ClientAddr, Counters, Issue, ListenerId, OpenedBy, Opening, Ports, Query,
+    SharedLedger, Wanted, Withheld,
 };
-use udp_director_dataplane::{Clock, Descriptors, WorkersOptions};
+use udp_director_dataplane::tcp::Streams;
+use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions};
 use udp_director_wire as wire;
 use wire::Token;
 
 use super::*;
+use crate::rules;
 
 const CONFIG: &str = "\
 dataPort: 7777
@@ -75,16 +77,6 @@ fn fate_follows_the_policy_and_what_has_become_of_the_backend() {
     }
 }
 
-#[test]
-fn pace_saves_a_fifth_of_a_second_and_no_more() {
-    let mut pace = Pace::default();
-    let at = |millis| Moment::since_epoch(Duration::from_millis(millis));
-    let takes = |pace: &mut Pace, now| (0..1_000).take_while(|_| pace.take(now, 100)).count();
-    assert_eq!(takes(&mut pace, at(60_000)), 20);
-    assert_eq!(takes(&mut pace, at(60_050)), 5);
-    assert!(Pace::default().take(at(1_000), 1), "one is always to be had");
-}
-
 /// An evacuation with a player on each of some backends.
 fn playing(backends: &[BackendSpec]) -> (Evacuation, Inventory) {
     let inventory = Inventory::default().next(backends.to_vec(), Vec::new());
@@ -133,11 +125,98 @@ async fn player_is_entered_once_however_often_the_inventory_changes() {
     let (mut evacuation, mut before) = playing(&[spec("a", 1), spec("b", 2)]);
     for _ in 0..5 {
         let now = before.next(vec![unready("a", 1), spec("b", 2)], Vec::new());
-        evacuation.compare(&before, &now, &config);
+        evacuation.compare(&before, &now, &config, Moment::default());
         before = now;
     }
-    assert_eq!((evacuation.queue.len(), evacuation.closing.len()), (1, 0));
+    assert_eq!((evacuation.queue.len(), evacuation.telling.len()), (1, 0));
     let now = before.next(vec![spec("a", 3), spec("b", 2)], Vec::new());
-    evacuation.compare(&before, &now, &config);
-    assert_eq!((evacuation.queue.len(), evacuation.closing.len()), (1, 1), "another has taken its name");
+    evacuation.compare(&before, &now, &config, Moment::default());
+    assert_eq!((evacuation.queue.len(), evacuation.telling.len()), (1, 1), "another has taken its name");
+}
+
+fn flapping(name: &str, host: u8) -> BackendSpec {
+    BackendSpec { withheld: Some(Withheld::NotReady("for a moment".into())), ..spec(name, host) }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment::since_epoch(Duration::from_secs(seconds))
+}
+
+#[tokio::test]
+async fn players_stay_on_a_backend_that_flaps_and_leave_one_that_is_not_ready_for_long() {
+    let config = config("migrate");
+    let (mut evacuation, mut before) = playing(&[spec("a", 1), spec("b", 2)]);
+    let mut now = |evacuation: &mut Evacuation, ready: bool, second: u64| {
+        let a = if ready { spec("a", 1) } else { flapping("a", 1) };
+        let next = before.next(vec![a, spec("b", 2)], Vec::new());
+        evacuation.compare(&before, &next, &config, at(second));
+        before = next;
+        evacuation.queue.len()
+    };
+    for second in (0..40).step_by(4) {
+        assert_eq!(now(&mut evacuation, false, second), 0);
+        assert_eq!(now(&mut evacuation, true, second + 3), 0);
+    }
+    assert_eq!(now(&mut evacuation, false, 100), 0);
+    evacuation.enter_due(at(104));
+    assert_eq!(evacuation.queue.len(), 0);
+    evacuation.enter_due(at(105));
+    assert_eq!(evacuation.queue.len(), 1);
+    assert_eq!(now(&mut evacuation, false, 200), 1, "once");
+}
+
+#[tokio::test]
+async fn backend_that_is_meant_to_be_left_is_left_at_once() {
+    let config = config("migrate");
+    for meant in [Withheld::Draining, Withheld::Terminating, Withheld::Cordoned] {
+        let (mut evacuation, before) = playing(&[spec("a", 1), spec("b", 2)]);
+        let flaps = before.next(vec![flapping("a", 1), spec("b", 2)], Vec::new());
+        evacuation.compare(&before, &flaps, &config, at(0));
+        assert_eq!(evacuation.queue.len(), 0);
+        let leaving = BackendSpec { withheld: Some(meant), ..spec("a", 1) };
+        let now = flaps.next(vec![leaving, spec("b", 2)], Vec::new());
+        evacuation.compare(&flaps, &now, &config, at(1));
+        assert_eq!(evacuation.queue.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn player_who_was_moved_stays_for_a_while_unless_his_backend_is_gone() {
+    let config = config("migrate");
+    let (mut evacuation, before) = playing(&[spec("a", 1), spec("b", 2)]);
+    let ledger = Arc::clone(&evacuation.with.ledger);
+    let player = ledger.lock().players_on(&BackendId::new("uid-a-1"))[0];
+    let moved = Moved { wanted_by: WantedBy::Evacuation, session: player, outcome: Ok(()) };
+    evacuation.ended(&moved, at(0));
+    let mut mover = Mover::new(evacuation.with.clone());
+    let publish = |evacuation: &mut Evacuation, before: &Inventory, specs: Vec<BackendSpec>, second| {
+        let now = before.next(specs.clone(), Vec::new());
+        ledger.lock().publish(Arc::new(before.next(specs, Vec::new())), None);
+        evacuation.compare(before, &now, &config, at(second));
+        now
+    };
+    let draining = publish(&mut evacuation, &before, vec![unready("a", 1), spec("b", 2)], 1);
+    evacuation.step(at(1), &mut mover, 100);
+    assert_eq!((evacuation.queue.len(), evacuation.stuck.len()), (0, 1));
+    evacuation.step(at(9), &mut mover, 100);
+    assert_eq!(evacuation.stuck.len(), 1);
+    publish(&mut evacuation, &draining, vec![spec("b", 2)], 9);
+    evacuation.step(at(9), &mut mover, 100);
+    assert_eq!(evacuation.queue.len(), 0, "he is on his way");
+}
+
+#[tokio::test]
+async fn players_for_whom_nothing_matches_stay_or_go_as_the_mapping_says() {
+    for (policy, ending, is_stuck) in [("keep", Ending::Park, true), ("close", Ending::Close, false)] {
+        let config = CONFIG.replace("POLICY", &format!("migrate, whenNothingMatches: {policy}"));
+        let config = Config::parse(&config, "config.yaml".as_ref()).expect("a configuration");
+        let (mut evacuation, before) = playing(&[spec("a", 1)]);
+        let gone = Inventory::default();
+        evacuation.with.ledger.lock().publish(Arc::new(Inventory::default()), None);
+        evacuation.compare(&before, &gone, &config, at(0));
+        let player = evacuation.queue.pop_front().expect("a player");
+        evacuation.give_up(player);
+        assert_eq!(evacuation.telling.iter().map(|told| told.what).collect::<Vec<_>>(), [ending]);
+        assert_eq!(evacuation.stuck, if is_stuck { vec![player] } else { Vec::new() });
+    }
 }

@@ -94,6 +94,11 @@ fn reset_code(refusal: Refusal) -> ErrorCode {
         | Refusal::UnknownOpcode => ErrorCode::InvalidToken,
         Refusal::BackendGone
         | Refusal::BackendFull
+        | Refusal::BackendWithheld
+        | Refusal::NoMatch
+        | Refusal::AlreadyThere
+        | Refusal::NoticeRefused
+        | Refusal::NoticeFailed
         | Refusal::BackendUnreachable
         | Refusal::NoPort
         | Refusal::NoDefaultBackend => ErrorCode::BackendUnreachable,

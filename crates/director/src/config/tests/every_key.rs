@@ -158,6 +158,7 @@ fn sample(schema: Schema<'_>) -> Value {
         Kind::Text(Some(Form::Ip), _) => json!("192.0.2.1"),
         Kind::Text(Some(Form::Cidr), _) => json!("192.0.2.0/24"),
         Kind::Text(Some(Form::Magic), _) => json!("00112233"),
+        Kind::Text(Some(Form::HttpPath), _) => json!("/path"),
         Kind::Text(..) => json!("text"),
         Kind::Words(words) => json!(words[0]),
         Kind::List(inner, ..) => json!([sample(inner)]),

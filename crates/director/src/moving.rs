@@ -1,0 +1,147 @@
+//! Moving players for whoever wants it: all of a player's sessions, to one seat, at one bounded rate.
+//!
+//! ```text
+//! Evacuation --\                    notice       workers, streams
+//!               >--player, seat--> Mover --> new backend --> switch --outcome--> whoever wanted it
+//! Jobs --------/                     (yes or no)
+//! ```
+
+mod notice;
+mod pace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use udp_director_core::{Moment, MovedBy, Place, Player, Refusal, Seat, SessionId, SharedLedger};
+use udp_director_dataplane::Workers;
+use udp_director_dataplane::tcp::Streams;
+
+use crate::config::Notice;
+use crate::rules;
+
+pub(crate) use pace::Pace;
+
+/// How many players may be on their way at once. Each waits for a worker, a connection or a notice.
+const MOST_UNDER_WAY: usize = 1024;
+
+/// What moves players.
+#[derive(Clone, Debug)]
+pub(crate) struct Movers {
+    pub(crate) ledger: Arc<SharedLedger>,
+    pub(crate) workers: Arc<Workers>,
+    pub(crate) streams: Arc<Streams>,
+}
+
+/// Who wants a player moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WantedBy {
+    /// The director, since the backend leaves.
+    Evacuation,
+    /// An operator, by the job of that number.
+    Job(u64),
+}
+
+/// A player who is to move.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) wanted_by: WantedBy,
+    /// The session that he was found by.
+    pub(crate) session: SessionId,
+    pub(crate) player: Player,
+    /// Where to.
+    pub(crate) seat: Arc<Seat>,
+}
+
+/// What has come of a [`Step`].
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) wanted_by: WantedBy,
+    pub(crate) session: SessionId,
+    pub(crate) outcome: Result<(), Refusal>,
+}
+
+/// Moves players, so many a second.
+#[derive(Debug)]
+pub(crate) struct Mover {
+    with: Movers,
+    pace: Pace,
+    under_way: JoinSet<Moved>,
+    /// Who is asked before a player comes, by resource type.
+    notices: BTreeMap<Arc<str>, Notice>,
+    random: u64,
+}
+
+impl Mover {
+    pub(crate) fn new(with: Movers) -> Mover {
+        let (under_way, notices) = (JoinSet::new(), BTreeMap::new());
+        Mover { with, pace: Pace::default(), under_way, notices, random: rules::seed() }
+    }
+
+    pub(crate) fn ledger(&self) -> &SharedLedger {
+        &self.with.ledger
+    }
+
+    pub(crate) fn configure(&mut self, notices: BTreeMap<Arc<str>, Notice>) {
+        self.notices = notices;
+    }
+
+    /// Takes one turn, if the rate allows one and not too many are under way. A turn is for one player,
+    /// be there a place for him or not: to look for one takes time too.
+    pub(crate) fn take_turn(&mut self, now: Moment, per_second: u32) -> bool {
+        self.under_way.len() < MOST_UNDER_WAY && self.pace.take(now, per_second)
+    }
+
+    /// A random number to choose a seat by.
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random
+    }
+
+    /// Begins a move of which the turn has been taken.
+    pub(crate) fn begin(&mut self, step: Step) {
+        let notice = self.notices.get(&step.seat.backend().spec.resource_type).cloned();
+        self.under_way.spawn(carry_over(self.with.clone(), step, notice));
+    }
+
+    /// A move that has ended since the last look.
+    pub(crate) fn ended(&mut self) -> Option<Moved> {
+        loop {
+            // A move that panics has told why; its player stays where he is.
+            match self.under_way.try_join_next()? {
+                Ok(moved) => return Some(moved),
+                Err(_) => continue,
+            }
+        }
+    }
+}
+
+/// Asks the new backend where it wants to be asked, and moves all sessions of a player. Those over TCP
+/// go first: a connection is more likely to fail.
+async fn carry_over(with: Movers, step: Step, notice: Option<Notice>) -> Moved {
+    let Step { wanted_by, session, player, seat } = step;
+    let moved = |outcome| Moved { wanted_by, session, outcome };
+    if let Some(notice) = notice
+        && let Err(refusal) = notice.ask(&player, seat.backend()).await
+    {
+        return moved(Err(refusal));
+    }
+    let (streams, others): (Vec<_>, Vec<_>) =
+        player.sessions.into_iter().partition(|at| at.place == Place::Stream);
+    for at in streams.into_iter().chain(others) {
+        let seat = Arc::clone(&seat);
+        let by = match wanted_by {
+            WantedBy::Evacuation => MovedBy::Director(seat),
+            WantedBy::Job(_) => MovedBy::Operator(seat),
+        };
+        let outcome = match at.place {
+            Place::Stream => with.streams.migrate(at.id, by).await,
+            Place::Worker(_) => with.workers.migrate(at, by).await,
+        };
+        // A session that has ended needs no other backend.
+        if outcome.is_err() && outcome != Err(Refusal::NoSession) {
+            return moved(outcome);
+        }
+    }
+    moved(Ok(()))
+}
