@@ -5,9 +5,11 @@
 //! | `/livez` | 200; 503 with the names of what has stopped working |
 //! | `/readyz` | 200; 503 with what is missing. `?verbose` adds the state of inventory and configuration |
 //! | `/metrics` | OpenMetrics text |
+//! | `/v1/...` | the admin API ([`v1`]) |
 
 mod report;
 mod server;
+mod v1;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +22,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::jobs::Jobs;
 use crate::metrics::{Metrics, Reading, Sources};
 use crate::readiness::Readiness;
 
 use report::Report;
+use v1::Api;
 
 /// What the admin server tells of.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) sources: Arc<Sources>,
     /// Whether clients can be served.
     pub(crate) readiness: Arc<Readiness>,
+    /// Players whom operators want moved.
+    pub(crate) jobs: Arc<Jobs>,
     /// What must not stop. An age above [`Heartbeat::MAX_AGE`] makes `/livez` fail.
     pub(crate) heartbeats: Vec<Heartbeat>,
 }
@@ -55,11 +61,17 @@ impl Admin {
     /// 10 seconds at the latest; at most 64 are served at once, others wait.
     pub(crate) async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let metrics = Metrics::new(Arc::clone(&self.sources));
+        let api = Api {
+            sources: Arc::clone(&self.sources),
+            readiness: Arc::clone(&self.readiness),
+            jobs: Arc::clone(&self.jobs),
+        };
         let router = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(render))
-            .with_state(Arc::new(Served { admin: self, metrics }));
+            .with_state(Arc::new(Served { admin: self, metrics }))
+            .merge(api.router());
         server::serve(router, listener, stop).await;
     }
 }

@@ -171,9 +171,10 @@ impl Parts {
         };
         let mut control = self.control(config, config_source, source, catalog);
         let (status, readiness) = (Arc::clone(&control.status), Arc::clone(&control.readiness));
+        let jobs = Arc::clone(&control.jobs);
         let query_counters = Arc::new(QueryCounters::new());
         let admin_server =
-            self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness));
+            self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness), jobs);
         let mut tasks = JoinSet::new();
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
         control.begin().await?;
@@ -248,6 +249,7 @@ impl Parts {
         control: Arc<ControlStatus>,
         catalog: watch::Receiver<Arc<Catalog>>,
         readiness: Arc<Readiness>,
+        jobs: Arc<Jobs>,
     ) -> Admin {
         let mut counters = self.workers.counters();
         counters.push(Arc::clone(&self.stream_counters));
@@ -269,7 +271,7 @@ impl Parts {
                 age: Reading::new(move || control.last_tick_age(clock)),
             },
         ];
-        Admin { sources: Arc::new(sources), readiness, heartbeats }
+        Admin { sources: Arc::new(sources), readiness, jobs, heartbeats }
     }
 
     /// Carries out what session resets ask for, each on its own: one slow backend holds up no other.

@@ -8,6 +8,7 @@
 //! A query is answered from memory. Nothing is kept per client but what its open connection holds.
 
 mod answer;
+mod asking;
 mod catalog;
 mod connection;
 mod counters;
@@ -36,6 +37,7 @@ use gate::Gate;
 use reset::Resets;
 use wants::Wants;
 
+pub(crate) use asking::Asking;
 pub use catalog::{Catalog, NotListed, ResourceType};
 pub use connection::Deadlines;
 pub use counters::{Bound, QueryCounters};

@@ -26,6 +26,7 @@ async fn running() -> Running {
     let admin = Admin {
         sources: Arc::clone(&sources),
         readiness: Arc::clone(&readiness),
+        jobs: Arc::default(),
         heartbeats: vec![Heartbeat { of: "worker 0".into(), age }],
     };
     tokio::spawn(admin.serve(listener, std::future::pending()));

@@ -1,6 +1,7 @@
 //! Notices: a backend is asked before a player comes to it.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use hyper::Request;
 use hyper::client::conn::http1;
@@ -70,11 +71,12 @@ impl Notice {
             .header(CONNECTION, "close")
             .body(body)?;
         // The connection is driven as long as its answer is waited for, and dropped with it.
+        let mut answer = pin!(sender.send_request(request));
         tokio::select! {
-            answer = sender.send_request(request) => Ok(answer?.status()),
+            answer = &mut answer => Ok(answer?.status()),
             ended = connection => {
                 ended?;
-                anyhow::bail!("closed without an answer")
+                Ok(answer.await?.status())
             }
         }
     }
