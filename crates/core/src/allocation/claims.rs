@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::inventory::{Backend, BackendId, Inventory};
+use crate::inventory::{Backend, BackendId, BackendSpec, Inventory};
 use crate::time::Moment;
 
 /// What tells one allocation from all others. The server that it gets bears it as an annotation.
@@ -102,6 +102,17 @@ impl AllocationId {
     pub const ANNOTATION: &str = "udp-director.io/allocation";
 }
 
+impl ServerName {
+    /// The object of a backend.
+    pub fn of(spec: &BackendSpec) -> ServerName {
+        ServerName {
+            resource_type: Arc::clone(&spec.resource_type),
+            namespace: spec.namespace.clone(),
+            name: spec.name.clone(),
+        }
+    }
+}
+
 impl Claims {
     /// How many lost allocations are looked for; those beyond are forgotten.
     pub const MOST_LOST: usize = 1024;
@@ -142,15 +153,15 @@ impl Claims {
         self.open.is_empty()
     }
 
-    /// The servers that nobody has played on yet, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Claim> {
-        self.open.values().filter(|open| open.returning.is_none()).map(|open| &open.claim)
-    }
-
     /// Whether that backend is being given back. To be asked by who has just taken a seat there, under
     /// the lock that [`Claims::settle`] is called under: then either he sees this, or `settle` his seat.
     pub fn is_returning(&self, backend: &BackendId) -> bool {
         self.returning.contains(backend)
+    }
+
+    /// The backends that are being given back, in no order.
+    pub fn returning(&self) -> impl Iterator<Item = &BackendId> {
+        self.returning.iter()
     }
 
     /// What has come of which claims. To be called now and then.
@@ -180,6 +191,17 @@ impl Claims {
         settled
     }
 
+    /// Those that nobody has played on, when the director stops: no token is good any more.
+    pub fn close(&mut self, inventory: &Inventory) -> Vec<Claim> {
+        let open = std::mem::take(&mut self.open).into_values().filter(|open| open.returning.is_none());
+        let is_unclaimed = |open: &Open| {
+            let ServerName { resource_type, namespace, name } = &open.claim.server;
+            let backend = inventory.named(resource_type, namespace, name);
+            backend.is_none_or(|backend| backend.load.sessions_begun() == open.begun_before)
+        };
+        open.filter(is_unclaimed).map(|open| open.claim).collect()
+    }
+
     /// An unclaimed server was given back, or that has failed: then it is like any other again.
     pub fn given_back(&mut self, server: &ServerName, has_failed: bool) {
         if has_failed && let Some(open) = self.open.remove(server) {
@@ -201,7 +223,7 @@ impl Claims {
             if self.lost.get(&id).is_some_and(is_it)
                 && let Some(lost) = self.lost.remove(&id)
             {
-                let server = name_of(backend);
+                let server = ServerName::of(&backend.spec);
                 self.allocated(Claim { server, allocation: id, unclaimed: lost.unclaimed }, now, inventory);
             }
         }
@@ -240,14 +262,6 @@ impl fmt::Display for AllocationId {
 impl fmt::Display for ServerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-fn name_of(backend: &Backend) -> ServerName {
-    ServerName {
-        resource_type: Arc::clone(&backend.spec.resource_type),
-        namespace: backend.spec.namespace.clone(),
-        name: backend.spec.name.clone(),
     }
 }
 

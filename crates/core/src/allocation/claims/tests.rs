@@ -172,3 +172,15 @@ fn no_more_than_a_bound_of_lost_allocations_is_kept() {
     }
     assert_eq!(claims.lost.len(), Claims::MOST_LOST);
 }
+
+#[test]
+fn what_nobody_has_played_on_is_unclaimed_when_the_director_stops() {
+    let inventory = arena();
+    let _seat = Seat::take(&inventory.backends()[0]);
+    let mut unplayed = claims(Unclaimed::Ready, &inventory);
+    assert_eq!(unplayed.close(&inventory), [claim(Unclaimed::Ready)]);
+    assert!(unplayed.is_empty());
+    let mut played = claims(Unclaimed::Ready, &inventory);
+    inventory.backends()[0].load.begin_session();
+    assert_eq!(played.close(&inventory), []);
+}

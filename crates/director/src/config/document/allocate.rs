@@ -170,8 +170,8 @@ pub(in crate::config) enum PriorityType {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Order {
-    #[default]
     Ascending,
+    #[default]
     Descending,
 }
 

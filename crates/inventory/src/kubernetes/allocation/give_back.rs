@@ -7,12 +7,13 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Request;
 use kube::core::params::ListParams;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use udp_director_core::AllocationId;
 
 use super::error::GiveBackError;
 use super::request::GameServerAllocator;
 use crate::kubernetes::api::check_name;
+use crate::kubernetes::backoff::Backoff;
 use crate::kubernetes::fault::Fault;
 
 /// How a server is given back.
@@ -35,19 +36,37 @@ pub enum GivenBack {
 
 impl GameServerAllocator {
     /// Gives a server back that this allocation got; only that object, and only as it is when it is
-    /// looked at: a change in between makes this fail, and changes nothing.
+    /// looked at. A change in between is looked at anew, and what fails is tried again, up to five
+    /// times and for 10 s in all.
     ///
     /// # Errors
     /// Says why it stays allocated.
     pub async fn give_back(
         &self,
-        (namespace, name): (&str, &str),
+        server: (&str, &str),
         allocation: &AllocationId,
         how: GiveBack,
     ) -> Result<GivenBack, GiveBackError> {
-        let giving_back = self.look_and_give_back((namespace, name), allocation, how);
+        let giving_back = self.try_to_give_back(server, allocation, how);
         let outcome = timeout(ANSWER, giving_back).await.unwrap_or(Err(Fault::Late(ANSWER)));
         outcome.map_err(|fault| GiveBackError(fault.to_string()))
+    }
+
+    async fn try_to_give_back(
+        &self,
+        server: (&str, &str),
+        allocation: &AllocationId,
+        how: GiveBack,
+    ) -> Result<GivenBack, Fault> {
+        let mut backoff = Backoff::default();
+        for _ in 1..ATTEMPTS {
+            match self.look_and_give_back(server, allocation, how).await {
+                Err(Fault::Forbidden(message)) => return Err(Fault::Forbidden(message)),
+                Err(_) => sleep(backoff.after_failure()).await,
+                done => return done,
+            }
+        }
+        self.look_and_give_back(server, allocation, how).await
     }
 
     async fn look_and_give_back(
@@ -98,6 +117,7 @@ fn ours(server: &Value, allocation: &AllocationId) -> Option<(String, String)> {
 }
 
 const ANSWER: Duration = Duration::from_secs(10);
+const ATTEMPTS: u32 = 5;
 
 #[cfg(test)]
 mod tests {

@@ -136,10 +136,9 @@ pub enum PriorityType {
 }
 
 /// An order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Order {
     /// The least first.
-    #[default]
     Ascending,
     /// The most first.
     Descending,
