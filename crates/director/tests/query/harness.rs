@@ -203,6 +203,17 @@ impl Server {
         self.published.send_modify(|generation| *generation += 1);
     }
 
+    /// How many seats of each backend are taken, by name.
+    pub(crate) fn seats(&self) -> Vec<(String, u32)> {
+        let inventory = Arc::clone(self.ledger.lock().inventory());
+        inventory.backends().iter().map(|backend| (backend.spec.name.clone(), backend.load.seats())).collect()
+    }
+
+    /// Clears expired tokens away, as the control task does.
+    pub(crate) fn expire(&self) {
+        self.ledger.lock().expire(self.clock.now());
+    }
+
     /// Ends what looks after allocated servers, as the end of the process does.
     pub(crate) fn stop_looking(&self) {
         self.stop_looking.cancel();
@@ -241,6 +252,12 @@ impl Client {
         self.writer.0.shutdown().await.expect("an open connection");
     }
 
+    /// Breaks the connection.
+    pub(crate) fn reset(self) {
+        let stream = self.reader.0.into_inner().reunite(self.writer.0).expect("halves of one connection");
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an open connection");
+    }
+
     /// Waits for the server to close the connection; false when it answers instead.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let read = timeout(PATIENCE, self.reader.0.fill_buf()).await.expect("the end of the connection");
@@ -260,6 +277,11 @@ impl Reader {
 impl Writer {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.expect("an open connection");
+    }
+
+    /// Sends all of that; `None` when it is not taken within that time.
+    pub(crate) async fn try_send_within(&mut self, bytes: impl AsRef<[u8]>, within: Duration) -> Option<()> {
+        timeout(within, self.0.write_all(bytes.as_ref())).await.ok()?.ok()
     }
 
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {

@@ -48,6 +48,12 @@ pub(super) struct Failed {
     pub(super) may_have_one: bool,
 }
 
+impl From<&str> for GiveBackError {
+    fn from(text: &str) -> GiveBackError {
+        GiveBackError(text.to_owned())
+    }
+}
+
 impl AllocationError {
     /// From a closed set, for metrics.
     pub fn reason(&self) -> &'static str {
