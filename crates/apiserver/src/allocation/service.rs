@@ -1,6 +1,5 @@
 //! The service itself: requests in, GameServers updated, answers out.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,12 +62,6 @@ impl std::fmt::Display for Lost {
 }
 
 impl std::error::Error for Lost {}
-
-impl From<Infallible> for Lost {
-    fn from(never: Infallible) -> Lost {
-        match never {}
-    }
-}
 
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
