@@ -74,8 +74,8 @@ impl QueryClient {
     /// [`QueryError::Refused`] when nothing matches now or the query is wrong; otherwise the way to
     /// the director failed.
     pub async fn query(&mut self, query: &Query) -> Result<Answer, QueryError> {
-        let held = query.wait_seconds.unwrap_or(0).min(Query::MAX_WAIT_SECONDS);
-        let answer = self.ask(&json!(query), self.deadline + Duration::from_secs(held)).await?;
+        let held = Duration::from_secs(query.wait_seconds.unwrap_or(0).into());
+        let answer = self.ask(&json!(query), self.deadline + held).await?;
         serde_json::from_value(answer).map_err(QueryError::Malformed)
     }
 

@@ -19,7 +19,7 @@ use udp_director_director::config_source::ConfigSource;
 use udp_director_director::demo::{Demo, DemoArgs};
 use udp_director_director::process::{Director, StartError};
 use udp_director_director::rbac::{Named, roles_for};
-use udp_director_wire::{Query, Request, parse_request};
+use udp_director_wire::{Request, parse_request};
 
 /// How long `query` waits for the director, beside the time that the document itself asks for.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -293,13 +293,13 @@ async fn query(document: &str, server: &str) -> Result<(), Failure> {
     if failed { Err(Failure::Shown) } else { Ok(()) }
 }
 
-/// For how long the document asks to be held: what it says, up to what a director does.
+/// For how long the document asks to be held.
 fn asked_wait(document: &str) -> Duration {
     let seconds = match parse_request(document.trim().as_bytes()) {
         Ok(Request::Query(query)) => query.wait_seconds.unwrap_or(0),
         _ => 0,
     };
-    Duration::from_secs(seconds.min(Query::MAX_WAIT_SECONDS))
+    Duration::from_secs(seconds.into())
 }
 
 async fn ask(document: &str, server: &str) -> anyhow::Result<String> {

@@ -49,13 +49,18 @@ pub struct Query {
     pub client_ip: Option<IpAddr>,
     /// For how many seconds a query that finds nothing is held until something matches; at most
     /// [`Query::MAX_WAIT_SECONDS`]. Left out, it is answered at once.
-    #[serde(default, alias = "wait_seconds", skip_serializing_if = "Option::is_none")]
-    pub wait_seconds: Option<u64>,
+    #[serde(
+        default,
+        alias = "wait_seconds",
+        deserialize_with = "wait_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub wait_seconds: Option<u8>,
 }
 
 impl Query {
     /// The longest that a query may ask to be held, in seconds.
-    pub const MAX_WAIT_SECONDS: u64 = 60;
+    pub const MAX_WAIT_SECONDS: u8 = 60;
 }
 
 /// A label selector as it is written: exact pairs, or the Kubernetes selector syntax.
@@ -271,6 +276,13 @@ fn any_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>
     Value::deserialize(deserializer).map(Some)
 }
 
+fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    let within = u8::try_from(seconds).ok().filter(|seconds| *seconds <= Query::MAX_WAIT_SECONDS);
+    let refusal = || format!("waitSeconds is at most {}, not {seconds}", Query::MAX_WAIT_SECONDS);
+    within.map(Some).ok_or_else(|| de::Error::custom(refusal()))
+}
+
 fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
     let text = String::deserialize(deserializer)?;
     Token::from_bytes(text.as_bytes())
@@ -385,6 +397,8 @@ mod tests {
             (r#"{"resourceType":"a","labelselector":{}}"#, "unknown field `labelselector`", InvalidQuery),
             (r#"{"resourceType":1}"#, "expected a string", InvalidQuery),
             (r#"{"resourceType":"a","waitSeconds":-1}"#, "expected u64", InvalidQuery),
+            (r#"{"resourceType":"a","waitSeconds":61}"#, "at most 60, not 61", InvalidQuery),
+            (r#"{"resourceType":"a","wait_seconds":9999999}"#, "at most 60, not 9999999", InvalidQuery),
             (r#"{"resourceType":"a","waitSeconds":"5"}"#, "expected u64", InvalidQuery),
             (r#"{"resourceType":"a","statusQuery":["b","c",null]}"#, "is an object", InvalidQuery),
             (r#"{"type":"sessionReset","session":"x","token":"y"}"#, "36 visible", InvalidQuery),

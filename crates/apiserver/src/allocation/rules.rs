@@ -216,7 +216,7 @@ mod tests {
         choose(spec, servers).map(|server| name(server).to_owned())
     }
 
-    fn packed(selectors: Value) -> Value {
+    fn packed(selectors: &Value) -> Value {
         json!({"scheduling": "Packed", "selectors": selectors})
     }
 
@@ -228,19 +228,19 @@ mod tests {
             server("c", "Allocated", "full"),
             server("d", "Shutdown", "full"),
         ];
-        assert_eq!(chosen(&packed(json!([{}])), &servers).as_deref(), Some("b"));
-        let allocated = packed(json!([{"gameServerState": "Allocated"}]));
+        assert_eq!(chosen(&packed(&json!([{}])), &servers).as_deref(), Some("b"));
+        let allocated = packed(&json!([{"gameServerState": "Allocated"}]));
         assert_eq!(chosen(&allocated, &servers).as_deref(), Some("c"));
         let distributed = json!({"scheduling": "Distributed", "selectors": [{}]});
         assert_eq!(chosen(&distributed, &servers).as_deref(), Some("a"));
-        assert_eq!(chosen(&packed(json!([{}])), &servers[2..]), None);
+        assert_eq!(chosen(&packed(&json!([{}])), &servers[2..]), None);
     }
 
     #[test]
     fn selectors_are_tried_in_order() {
         let servers = [server("a", "Ready", ""), server("b", "Allocated", "")];
         let selectors = json!([{"matchLabels": {"map": "sea"}}, {"gameServerState": "Allocated"}, {}]);
-        assert_eq!(chosen(&packed(selectors), &servers).as_deref(), Some("b"));
+        assert_eq!(chosen(&packed(&selectors), &servers).as_deref(), Some("b"));
     }
 
     #[test]
@@ -259,7 +259,7 @@ mod tests {
             (json!({"lists": {"names": {"containsValue": "y"}}}), false),
             (json!({"lists": {"names": {"minAvailable": 3}}}), false),
         ] {
-            assert_eq!(chosen(&packed(json!([selector])), &servers).is_some(), found, "{selector}");
+            assert_eq!(chosen(&packed(&json!([selector])), &servers).is_some(), found, "{selector}");
         }
     }
 
@@ -271,7 +271,7 @@ mod tests {
             server("c", "Ready", ""),
         ];
         for (order, first) in [("Ascending", "a"), ("Descending", "b"), ("", "b")] {
-            let mut spec = packed(json!([{}]));
+            let mut spec = packed(&json!([{}]));
             spec["priorities"] = json!([{"priorityType": "Counter", "key": "rooms", "order": order}]);
             assert_eq!(chosen(&spec, &servers).as_deref(), Some(first), "{order}");
         }
@@ -294,10 +294,10 @@ mod tests {
 
     #[test]
     fn what_agones_does_not_take_is_refused() {
-        assert_eq!(invalid(&packed(json!([{}]))), None);
+        assert_eq!(invalid(&packed(&json!([{}]))), None);
         for spec in [
             json!({"selectors": [{}]}),
-            packed(json!([{"gameServerState": "Shutdown"}])),
+            packed(&json!([{"gameServerState": "Shutdown"}])),
             json!({"scheduling": "Packed", "priorities": [{"priorityType": "Player"}]}),
         ] {
             assert!(invalid(&spec).is_some(), "{spec}");

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_known_of_barren_questions_is_bounded() {
         let mut rounds = Rounds::default();
-        let mut ask = |rounds: &mut Rounds, from: usize, now: Moment| {
+        let ask = |rounds: &mut Rounds, from: usize, now: Moment| {
             for question in from..from + 2 * Rounds::MOST_BARREN {
                 let Joined::Begins(round) = rounds.join(&question.to_string(), 1, now) else {
                     panic!("a new question")

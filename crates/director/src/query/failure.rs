@@ -2,7 +2,6 @@
 
 use udp_director_core::{IssueError, QueryError, Refusal};
 use udp_director_inventory::kubernetes::Unsayable;
-use udp_director_wire as wire;
 use udp_director_wire::{ErrorAnswer, ErrorCode, RequestError};
 
 use super::catalog::NotListed;
@@ -25,9 +24,6 @@ pub(super) enum Failure {
     /// Someone asks in the name of another IP.
     #[error("Forbidden: clientIp is not the IP that asks")]
     ForeignClientIp,
-    /// The query asks to be held for too long.
-    #[error("Invalid query: waitSeconds is at most {most}, not {0}", most = wire::Query::MAX_WAIT_SECONDS)]
-    Wait(u64),
     /// Servers are allocated, and not by that.
     #[error("Invalid query: labelSelector: {0}")]
     Unsayable(#[from] Unsayable),
@@ -65,9 +61,7 @@ impl Failure {
         match self {
             Failure::Request(error) => error.code(),
             Failure::NotListed(error) => error.code(),
-            Failure::Query(_) | Failure::Wait(_) | Failure::Unsayable(_) | Failure::NotByThat(_) => {
-                ErrorCode::InvalidQuery
-            }
+            Failure::Query(_) | Failure::Unsayable(_) | Failure::NotByThat(_) => ErrorCode::InvalidQuery,
             Failure::Allocation(NoServer::Overloaded | NoServer::Abandoned) | Failure::Waiting => {
                 ErrorCode::Overloaded
             }
