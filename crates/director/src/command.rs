@@ -312,3 +312,21 @@ async fn ask(document: &str, server: &str) -> anyhow::Result<String> {
     anyhow::ensure!(!answer.is_empty(), "{server} closed the connection without an answer");
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_waits_longer_for_a_document_that_asks_to_be_held() {
+        for (document, seconds) in [
+            (r#"{"resourceType": "lobby"}"#, 0),
+            (r#"{"resourceType": "lobby", "waitSeconds": 60}"#, 60),
+            (" {\"resource_type\": \"lobby\", \"wait_seconds\": 5}\n", 5),
+            (r#"{"resourceType": "lobby", "waitSeconds": 61}"#, 0),
+            ("nonsense", 0),
+        ] {
+            assert_eq!(asked_wait(document), Duration::from_secs(seconds), "{document}");
+        }
+    }
+}
