@@ -189,6 +189,8 @@ pub struct Limits {
     pub tcp_connections: usize,
     /// Queries that are held at once.
     pub waiting_queries: usize,
+    /// Of these, queries from one IP.
+    pub waiting_queries_per_source: usize,
 }
 
 impl Config {

@@ -171,7 +171,10 @@ impl Parts {
         let (query_socket, query) = self.listen("queryPort", config.query_port)?;
         let (admin_socket, admin) = self.listen("adminPort", config.admin_port)?;
         let (catalog, catalogs) = watch::channel(Arc::default());
-        let config_limits = config.limits;
+        let held = ConnectionLimits {
+            total: config.limits.waiting_queries,
+            per_source: config.limits.waiting_queries_per_source,
+        };
         let limits = ConnectionLimits {
             total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
@@ -195,7 +198,7 @@ impl Parts {
             limits,
             descriptors: self.descriptors,
             deadlines: Deadlines::DEFAULT,
-            most_held: config_limits.waiting_queries,
+            held,
             published: self.published.subscribe(),
             allocations,
         });

@@ -69,7 +69,7 @@ pub struct Parts {
     /// How long clients are waited for.
     pub deadlines: Deadlines,
     /// How many queries are held at once.
-    pub most_held: usize,
+    pub held: ConnectionLimits,
     /// Changes with each inventory that is published.
     pub published: watch::Receiver<u64>,
     /// Allocates servers for the queries of resource types that say so.
@@ -105,7 +105,7 @@ impl QueryServer {
             counters: Arc::clone(&parts.counters),
             dice: Dice::default(),
             wants: Wants::default(),
-            holds: Holds::new(parts.most_held, parts.published, Arc::clone(&parts.counters)),
+            holds: Holds::new(parts.held, parts.published, Arc::clone(&parts.counters)),
             allocations: parts.allocations,
         };
         QueryServer {

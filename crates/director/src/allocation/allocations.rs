@@ -104,8 +104,10 @@ impl Allocations {
     pub async fn server_for(self: &Arc<Self>, order: &Order) -> Result<BackendId, NoServer> {
         let mut place = self.join(order)?;
         let told = place.told.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        // A round that ends without a word has panicked.
-        told.unwrap_or(Err(NoServer::Abandoned))
+        told.unwrap_or_else(|| {
+            self.forget(order, place.round);
+            Err(NoServer::Abandoned)
+        })
     }
 
     /// Whether that server is being given back: who has just taken a seat there gives it up.
@@ -116,6 +118,14 @@ impl Allocations {
     /// The servers that are being given back; few, as a rule none.
     pub fn returning(&self) -> Vec<BackendId> {
         self.book().claims.returning().cloned().collect()
+    }
+
+    /// A round that ends without a word has panicked: nobody is to share it any more.
+    fn forget(&self, order: &Order, round: RoundId) {
+        let mut book = self.book();
+        if book.outcomes.remove(&round).is_some() {
+            book.rounds.end(&order.text, round, false, self.parts.clock.now());
+        }
     }
 
     fn join<'a>(self: &'a Arc<Self>, order: &'a Order) -> Result<Place<'a>, NoServer> {

@@ -514,6 +514,9 @@ pub(super) struct Limits {
     /// beyond are answered at once, as overloaded.
     #[schemars(range(min = 1, max = 65_536))]
     pub waiting_queries: u32,
+    /// Queries that are held at once from one IP; all players behind one matchmaker share an IP.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub waiting_queries_per_source: u32,
 }
 
 impl Default for Document {
@@ -575,6 +578,7 @@ impl Default for Limits {
             query_connections_per_source: 1024,
             tcp_connections: 10_000,
             waiting_queries: 1024,
+            waiting_queries_per_source: 256,
         }
     }
 }

@@ -154,5 +154,6 @@ fn limits(written: &document::Limits) -> Limits {
         query_connections_per_source: written.query_connections_per_source as usize,
         tcp_connections: written.tcp_connections as usize,
         waiting_queries: written.waiting_queries as usize,
+        waiting_queries_per_source: written.waiting_queries_per_source as usize,
     }
 }

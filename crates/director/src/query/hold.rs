@@ -1,10 +1,11 @@
 //! Held queries: those that wait until something matches, and those for which a server is allocated.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use udp_director_wire::Answer;
 
@@ -12,12 +13,15 @@ use super::answer::{Asked, Responder, put};
 use super::catalog::{Catalog, ResourceType};
 use super::counters::{HoldEnd, QueryCounters};
 use super::failure::Failure;
+use super::gate::{ConnectionLimits, Inside, source_of};
 use crate::allocation::Allocating;
 
 /// The room for queries that are held, and what wakes them.
 #[derive(Debug)]
 pub(super) struct Holds {
-    room: Arc<Semaphore>,
+    limits: ConnectionLimits,
+    /// Whose queries are held. Held for one look-up.
+    inside: Arc<Mutex<Inside>>,
     /// Changes with each inventory that is published.
     published: watch::Receiver<u64>,
     counters: Arc<QueryCounters>,
@@ -25,25 +29,34 @@ pub(super) struct Holds {
 
 /// A held query's room, given back when it is dropped.
 struct Held {
+    source: IpAddr,
+    inside: Arc<Mutex<Inside>>,
     counters: Arc<QueryCounters>,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Holds {
     /// Room for that many.
-    pub(super) fn new(most: usize, published: watch::Receiver<u64>, counters: Arc<QueryCounters>) -> Holds {
-        Holds { room: Arc::new(Semaphore::new(most)), published, counters }
+    pub(super) fn new(
+        limits: ConnectionLimits,
+        published: watch::Receiver<u64>,
+        counters: Arc<QueryCounters>,
+    ) -> Holds {
+        Holds { limits, inside: Arc::default(), published, counters }
     }
 
-    fn enter(&self) -> Result<Held, Failure> {
-        let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Failure::Waiting)?;
+    fn enter(&self, asked_by: IpAddr) -> Result<Held, Failure> {
+        let source = source_of(asked_by);
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.check(source, self.limits).map_err(|_| Failure::Waiting)?;
+        inside.enter(source);
         self.counters.hold();
-        Ok(Held { counters: Arc::clone(&self.counters), _room: room })
+        Ok(Held { source, inside: Arc::clone(&self.inside), counters: Arc::clone(&self.counters) })
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner).leave(self.source);
         self.counters.release();
     }
 }
@@ -68,7 +81,7 @@ impl Responder {
         &self,
         asked: Asked,
     ) -> Result<impl Future<Output = Result<Answer, Failure>> + use<'_>, Failure> {
-        let held = self.holds.enter()?;
+        let held = self.holds.enter(asked.asked_by)?;
         Ok(async move {
             let outcome = self.wait(asked).await;
             drop(held);

@@ -344,3 +344,35 @@ async fn director_that_may_not_allocate_says_so_to_its_operator_alone() {
     let log = director.log();
     assert!(log.contains("forbidden") && log.contains("gameserverallocations"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_that_hangs_fails_who_wants_an_allocation_and_nobody_else() {
+    let mut api = ApiServer::start().await;
+    let agones = Agones::start(&api).await;
+    let namespace = api.namespace().await;
+    let account = api.service_account(&namespace, "director").await;
+    let game_servers = GameServers::install(&api.admin(), &namespace).await.expect("the resource");
+    let mapping = format!(
+        "{{group: agones.dev, version: v1, resource: gameservers, namespaces: [{namespace}], addressPath: \
+         status.address, portPath: 'status.ports[0].port', trustAddresses: true"
+    );
+    let config = format!(
+        "allowedTargetCidrs: ['127.0.0.0/8']\ninventory: {{kubernetes: {{}}}}\nresourceQueryMapping:\n  \
+         gs: {mapping}, allocate: {{deadlineMs: 500, unclaimed: ready}}}}\n  known: {mapping}}}\n"
+    );
+    let director = Director::start(&api, &account, &config).await;
+    let status = json!({"state": "Ready", "address": "127.3.0.1", "ports": [{"name": "default", "port": 7}]});
+    game_servers.write("one", &json!({}), &status).await.expect("a GameServer");
+    let known = r#"{"resourceType": "known"}"#;
+    director.token(known).await;
+
+    api.hold();
+    let answer = director.query(ANY).await;
+    assert_eq!(answer["error"], "Allocation failed: the cluster has not answered in time; try again later");
+    director.token(known).await;
+    api.go_on();
+    let returned = "udp_director_unclaimed_allocations_total{action=\"made_ready\"}";
+    director.until("the late server is returned", async || director.metric(returned).await == 1.0).await;
+    assert_eq!(agones.requests(&namespace).len(), 1);
+    assert!(director.query(ANY).await["token"].is_string(), "and can be allocated again");
+}

@@ -34,7 +34,7 @@ pub(crate) struct Setup {
     pub(crate) catalog: Catalog,
     pub(crate) limits: ConnectionLimits,
     pub(crate) deadlines: Deadlines,
-    pub(crate) most_held: usize,
+    pub(crate) held: ConnectionLimits,
 }
 
 pub(crate) struct Server {
@@ -74,7 +74,7 @@ impl Default for Setup {
             ],
             catalog: catalog(&[("lobby", &["games"]), ("gameserver", &["east", "west"])]),
             limits: ConnectionLimits { total: 100, per_source: 100 },
-            most_held: 100,
+            held: ConnectionLimits { total: 100, per_source: 100 },
             deadlines: Deadlines { next_line: Duration::from_millis(50), ..Deadlines::DEFAULT },
         }
     }
@@ -114,7 +114,7 @@ impl Server {
             limits: setup.limits,
             descriptors: Descriptors::new(10_000, clock),
             deadlines: setup.deadlines,
-            most_held: setup.most_held,
+            held: setup.held,
             published: published.subscribe(),
             allocations,
         });

@@ -1,10 +1,11 @@
 //! Queries that wait until something matches.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use udp_director_core::{BackendSpec, Capacity};
-use udp_director_director::query::HoldEnd;
+use udp_director_director::query::{ConnectionLimits, HoldEnd};
 use udp_director_wire::ErrorCode;
 
 use crate::harness::{Client, Server, backend, eventually, named};
@@ -110,7 +111,7 @@ async fn wait_beyond_the_bound_is_refused_and_the_bound_named() {
 
 #[tokio::test]
 async fn client_that_goes_away_gives_its_room_back() {
-    let server = Server::start_with(|setup| setup.most_held = 1).await;
+    let server = Server::start_with(|setup| setup.held.total = 1).await;
     let gone = waiting(&server, &arena(60)).await;
     // An end of its side within a second may be that of a client which waits for the answer.
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -128,7 +129,7 @@ async fn client_that_goes_away_gives_its_room_back() {
 
 #[tokio::test]
 async fn query_beyond_the_room_is_answered_at_once() {
-    let server = Server::start_with(|setup| setup.most_held = 1).await;
+    let server = Server::start_with(|setup| setup.held.total = 1).await;
     let mut client = waiting(&server, &arena(60)).await;
     let answer = server.client().await.ask(arena(60)).await;
     assert_eq!(answer["error"], "Overloaded: too many queries wait; try again later");
@@ -136,6 +137,16 @@ async fn query_beyond_the_room_is_answered_at_once() {
     assert_eq!(server.counters.holds_ended(HoldEnd::Refused), 1);
     server.publish(vec![arena_server()]);
     assert!(client.answer().await["token"].is_string(), "who is in stays");
+}
+
+#[tokio::test]
+async fn one_source_cannot_take_all_the_room() {
+    let server = Server::start_with(|setup| setup.held = ConnectionLimits { total: 2, per_source: 1 }).await;
+    let _waits = waiting(&server, &arena(60)).await;
+    assert_eq!(server.client().await.ask(arena(60)).await["code"], "overloaded");
+    let mut other = server.client_from(Ipv4Addr::new(127, 0, 0, 2)).await;
+    other.send(arena(60)).await;
+    eventually(|| server.counters.held() == 2).await;
 }
 
 #[tokio::test]

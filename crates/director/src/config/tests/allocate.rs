@@ -24,7 +24,7 @@ fn least_that_is_allocated_is_any_ready_server_and_only_allocated_ones_take_play
     assert_eq!(json!(allocate.spec), spec);
     let [condition] = &config.mappings[0].ready_when[..] else { panic!("one condition") };
     assert_eq!((&*condition.json_path, &condition.expected[..]), ("status.state", &[json!("Allocated")][..]));
-    assert_eq!(config.limits.waiting_queries, 1024);
+    assert_eq!((config.limits.waiting_queries, config.limits.waiting_queries_per_source), (1024, 256));
 }
 
 #[test]
