@@ -1,6 +1,6 @@
 //! Game servers that are allocated for queries, by an allocation service behind a real API server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,10 +139,15 @@ async fn player_gets_on_the_server_that_was_allocated_for_him() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hundred_queries_at_once_allocate_as_many_servers_as_they_fill() {
-    let world = World::start("", ", loadBalancing: {type: packed}, capacity: {max: 10}", "").await;
+    let world =
+        World::start("", ", loadBalancing: {type: packed}, capacity: {max: 10}", "exposeBackend: true").await;
     world.add_many(20).await;
     let answers = world.ask_at_once(100).await;
-    assert!(answers.iter().all(|answer| answer["token"].is_string()), "{answers:?}");
+    let mut players: BTreeMap<&str, usize> = BTreeMap::new();
+    for answer in &answers {
+        *players.entry(answer["backend"].as_str().unwrap_or("none")).or_default() += 1;
+    }
+    assert!(players.values().all(|count| *count == 10), "{players:?}");
     assert_eq!(world.in_state("Allocated").await.len(), 10);
     assert_eq!(world.metric(&outcome("allocated")).await, 10.0);
     assert_eq!(world.agones.requests(&world.namespace).len(), 10);
