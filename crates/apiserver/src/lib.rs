@@ -23,12 +23,13 @@
 //! (minutes, once) where `UDP_DIRECTOR_KUBE_APISERVER` does not name it; `make test-kubernetes` runs all
 //! tests that need it: the targets named `kubernetes*` or `cluster*` of any crate. There is no scheduler,
 //! no kubelet and no controller: a test plays them, with [`Kubelet`], [`Nodes`], [`Services`] and
-//! [`GameServers`]. Everything panics, with the end of the server's log, when the server itself does not
+//! [`GameServers`]. [`Agones`] stands behind the server and allocates GameServers, as Agones' own does. Everything panics, with the end of the server's log, when the server itself does not
 //! work: such a test has nothing to assert.
 #![forbid(unsafe_code)]
 
 mod account;
 mod agones;
+mod allocation;
 mod apply;
 mod audit;
 mod cluster;
@@ -44,6 +45,7 @@ mod server;
 
 pub use account::Account;
 pub use agones::GameServers;
+pub use allocation::{Agones, Faults, Without};
 pub use apply::{Mode, apply};
 pub use audit::Request;
 pub use cluster::{Nodes, Services};

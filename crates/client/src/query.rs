@@ -68,13 +68,14 @@ impl QueryClient {
         QueryClient { deadline, ..self }
     }
 
-    /// Asks for a server.
+    /// Asks for a server. A query that is to be held is awaited for that much longer.
     ///
     /// # Errors
     /// [`QueryError::Refused`] when nothing matches now or the query is wrong; otherwise the way to
     /// the director failed.
     pub async fn query(&mut self, query: &Query) -> Result<Answer, QueryError> {
-        let answer = self.ask(&json!(query)).await?;
+        let held = Duration::from_secs(query.wait_seconds.unwrap_or(0).into());
+        let answer = self.ask(&json!(query), self.deadline + held).await?;
         serde_json::from_value(answer).map_err(QueryError::Malformed)
     }
 
@@ -87,7 +88,7 @@ impl QueryClient {
     pub async fn reset(&mut self, session: Token, token: Token) -> Result<ResetAnswer, QueryError> {
         let mut document = json!(SessionReset { session, token });
         document["type"] = "sessionReset".into();
-        let answer = self.ask(&document).await?;
+        let answer = self.ask(&document, self.deadline).await?;
         serde_json::from_value(answer).map_err(QueryError::Malformed)
     }
 
@@ -102,8 +103,7 @@ impl QueryClient {
         answer.ports.get(listener).map(|&port| SocketAddr::new(self.director.ip(), port))
     }
 
-    async fn ask(&mut self, document: &Value) -> Result<Value, QueryError> {
-        let within = self.deadline;
+    async fn ask(&mut self, document: &Value, within: Duration) -> Result<Value, QueryError> {
         let no_answer = QueryError::NoAnswer { director: self.director, within };
         let line = timeout(within, self.exchange(format!("{document}\n").as_bytes()))
             .await

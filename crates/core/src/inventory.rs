@@ -336,6 +336,16 @@ impl Inventory {
         self.by_id.get(id).map(|&index| &self.backends[index])
     }
 
+    /// The backend of that resource type, namespace and name.
+    pub fn named(&self, resource_type: &str, namespace: &str, name: &str) -> Option<&Arc<Backend>> {
+        let wanted = (resource_type, namespace, name);
+        let place = |spec: &BackendSpec| {
+            (&*spec.resource_type, spec.namespace.as_str(), spec.name.as_str()).cmp(&wanted)
+        };
+        let at = self.backends.binary_search_by(|backend| place(&backend.spec)).ok()?;
+        Some(&self.backends[at])
+    }
+
     /// The objects that did not become backends.
     pub fn refused(&self) -> &[Refused] {
         &self.refused

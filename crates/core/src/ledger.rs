@@ -115,6 +115,7 @@ impl Ledger {
             OpenedBy::DefaultEndpoint(seat) => (Arc::new(seat), None),
         };
         let roster_place = self.roster.enter(&seat.backend().spec.id, id);
+        seat.backend().load.begin_session();
         let session = Session {
             id,
             listener: opening.listener,
@@ -149,6 +150,7 @@ impl Ledger {
                 (Arc::clone(seat), None)
             }
         };
+        seat.backend().load.begin_session();
         self.seat_on(id, seat);
         let session = self.sessions.get_mut(&id).expect("a session is admitted under the same lock");
         let former = token.and_then(|token| session.token.replace(token));

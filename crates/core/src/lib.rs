@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod addr;
+mod allocation;
 mod counters;
 mod forward;
 mod inventory;
@@ -21,6 +22,7 @@ mod shared;
 mod time;
 
 pub use addr::{BackendAddr, ClientAddr, canonical};
+pub use allocation::{AllocationId, Claim, Claims, Joined, RoundId, Rounds, ServerName, Settled, Unclaimed};
 pub use counters::{Counters, Dropped, Event, Volume};
 pub use forward::{
     Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict,
@@ -37,8 +39,8 @@ pub use load::Load;
 pub use refusal::Refusal;
 pub use seat::Seat;
 pub use select::{
-    Balancer, Candidate, Draw, Explanation, Filter, Finding, Matching, Path, PathError, Query, QueryError,
-    Score, Selection, Selector, SelectorError, Serves, StatusMatch, Strategy,
+    Balancer, Candidate, Draw, Explanation, Filter, Finding, LabelTest, Matching, Path, PathError, Query,
+    QueryError, Score, Selection, Selector, SelectorError, Serves, StatusMatch, Strategy,
 };
 pub use session::{
     Activity, Direction, Generation, Place, Session, SessionId, Upstream, UpstreamIndex, UpstreamSocket,

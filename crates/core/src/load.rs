@@ -1,7 +1,7 @@
 //! Load: how many seats of a backend are taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// How many seats of a backend are taken: one per player, be it a token that waits, its sessions on
 /// any number of listeners, or both. Shared by all snapshots that hold the same backend.
@@ -10,19 +10,39 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// at all of ten thousand takes microseconds.
 #[derive(Clone, Debug)]
 pub struct Load {
-    neighbours: Arc<[AtomicU32]>,
+    neighbours: Arc<Neighbours>,
     index: usize,
+}
+
+#[derive(Debug)]
+struct Neighbours {
+    seats: Box<[AtomicU32]>,
+    /// Apart from the seats, which choices go through.
+    begun: Box<[AtomicU32]>,
 }
 
 impl Load {
     /// That many new ones, with no seat taken.
     pub(crate) fn fresh(count: usize) -> impl Iterator<Item = Load> {
-        let neighbours: Arc<[AtomicU32]> = (0..count).map(|_| AtomicU32::new(0)).collect();
+        let zeros = || (0..count).map(|_| AtomicU32::new(0)).collect();
+        let neighbours = Arc::new(Neighbours { seats: zeros(), begun: zeros() });
         (0..count).map(move |index| Load { neighbours: Arc::clone(&neighbours), index })
     }
 
     fn count(&self) -> &AtomicU32 {
-        &self.neighbours[self.index]
+        &self.neighbours.seats[self.index]
+    }
+
+    /// How many sessions have ever begun there or come there, modulo 2^32. When it is read after
+    /// [`Load::seats`], those whose seats are given back are counted.
+    pub fn sessions_begun(&self) -> u32 {
+        fence(Ordering::Acquire);
+        self.neighbours.begun[self.index].load(Ordering::Relaxed)
+    }
+
+    /// A session begins there.
+    pub(crate) fn begin_session(&self) {
+        self.neighbours.begun[self.index].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Seats taken now.
@@ -38,6 +58,6 @@ impl Load {
     }
 
     pub(crate) fn give_back(&self) {
-        self.count().fetch_sub(1, Ordering::Relaxed);
+        self.count().fetch_sub(1, Ordering::Release);
     }
 }

@@ -15,7 +15,7 @@ mod status;
 
 pub use balance::{Balancer, Draw, Strategy};
 pub use explain::{Candidate, Explanation, Filter, Finding, Score};
-pub use labels::{Selector, SelectorError};
+pub use labels::{LabelTest, Selector, SelectorError};
 pub use matching::Matching;
 pub use path::{Path, PathError};
 pub use query::{Query, QueryError};

@@ -19,8 +19,9 @@ use udp_director_director::config_source::ConfigSource;
 use udp_director_director::demo::{Demo, DemoArgs};
 use udp_director_director::process::{Director, StartError};
 use udp_director_director::rbac::{Named, roles_for};
+use udp_director_wire::{Request, parse_request};
 
-/// How long `query` waits for the director.
+/// How long `query` waits for the director, beside the time that the document itself asks for.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Routes game clients to game servers: query for one, connect by token, move while playing.
@@ -282,13 +283,23 @@ async fn query(document: &str, server: &str) -> Result<(), Failure> {
         text.clear();
         io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
     }
-    let answer = timeout(QUERY_DEADLINE, ask(&text, server))
+    let deadline = QUERY_DEADLINE + asked_wait(&text);
+    let answer = timeout(deadline, ask(&text, server))
         .await
-        .map_err(|_| anyhow::anyhow!("{server} has not answered within {} s", QUERY_DEADLINE.as_secs()))??;
+        .map_err(|_| anyhow::anyhow!("{server} has not answered within {} s", deadline.as_secs()))??;
     print(answer.trim_end())?;
     let failed = serde_json::from_str::<serde_json::Value>(&answer)
         .map_or(true, |answer| answer.get("error").is_some());
     if failed { Err(Failure::Shown) } else { Ok(()) }
+}
+
+/// For how long the document asks to be held.
+fn asked_wait(document: &str) -> Duration {
+    let seconds = match parse_request(document.trim().as_bytes()) {
+        Ok(Request::Query(query)) => query.wait_seconds.unwrap_or(0),
+        _ => 0,
+    };
+    Duration::from_secs(seconds.into())
 }
 
 async fn ask(document: &str, server: &str) -> anyhow::Result<String> {
@@ -300,4 +311,22 @@ async fn ask(document: &str, server: &str) -> anyhow::Result<String> {
     stream.read_to_string(&mut answer).await?;
     anyhow::ensure!(!answer.is_empty(), "{server} closed the connection without an answer");
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_waits_longer_for_a_document_that_asks_to_be_held() {
+        for (document, seconds) in [
+            (r#"{"resourceType": "lobby"}"#, 0),
+            (r#"{"resourceType": "lobby", "waitSeconds": 60}"#, 60),
+            (" {\"resource_type\": \"lobby\", \"wait_seconds\": 5}\n", 5),
+            (r#"{"resourceType": "lobby", "waitSeconds": 61}"#, 0),
+            ("nonsense", 0),
+        ] {
+            assert_eq!(asked_wait(document), Duration::from_secs(seconds), "{document}");
+        }
+    }
 }

@@ -30,8 +30,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
-use udp_director_core::{Protocol, Query, Strategy};
-use udp_director_inventory::Mapping;
+use udp_director_core::{Protocol, Query, Strategy, Unclaimed};
+use udp_director_inventory::kubernetes::AllocationSpec;
+use udp_director_inventory::{Condition, Mapping};
 use udp_director_wire::Magic;
 
 use document::Document;
@@ -81,6 +82,8 @@ pub struct Config {
     pub default_endpoint: Option<Query>,
     /// The resource mappings, ordered by resource type; at least one.
     pub mappings: Vec<Mapping>,
+    /// What queries allocate, by resource type; those without an entry allocate nothing.
+    pub allocations: BTreeMap<Arc<str>, Allocate>,
     /// What becomes of players whose backend leaves, by resource type.
     pub when_lost: BTreeMap<Arc<str>, WhenLost>,
     /// What becomes of those of them for whom nothing else matches, by resource type.
@@ -93,6 +96,17 @@ pub struct Config {
     pub expose_backend: bool,
     /// The bounds.
     pub limits: Limits,
+}
+
+/// How queries allocate servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allocate {
+    /// What is asked of Agones, beside the labels that the query asks for.
+    pub spec: AllocationSpec,
+    /// For how long.
+    pub deadline: Duration,
+    /// What becomes of a server that no player took.
+    pub unclaimed: Unclaimed,
 }
 
 /// What becomes of players whose backend takes no more players. When it is gone, those who are left go
@@ -173,6 +187,10 @@ pub struct Limits {
     pub query_connections_per_source: usize,
     /// Client connections to all TCP data ports together.
     pub tcp_connections: usize,
+    /// Queries that are held at once.
+    pub waiting_queries: usize,
+    /// Of these, queries from one IP.
+    pub waiting_queries_per_source: usize,
 }
 
 impl Config {

@@ -77,6 +77,8 @@ pub(crate) struct Control {
     pub(crate) workers: Arc<Workers>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    /// Changes with each inventory that is published.
+    pub(crate) published: watch::Sender<u64>,
     pub(crate) clock: Clock,
     pub(crate) status: Arc<ControlStatus>,
     /// Whether an inventory is in force that was made of everything that is followed.
@@ -336,6 +338,7 @@ impl Control {
             before
         };
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
+        self.published.send_modify(|generation| *generation += 1);
         debug!(backends, refused, "inventory published");
         let now = self.clock.now();
         self.evacuation.compare(&before, &inventory, &self.config, now);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+pub mod allocation;
 pub mod config;
 pub mod config_source;
 mod control;

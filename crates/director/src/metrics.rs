@@ -21,8 +21,9 @@ use udp_director_core::{Counters, Dropped, Event, Inventory, Moment, SharedLedge
 use udp_director_dataplane::Clock;
 use udp_director_wire::ErrorCode;
 
+use crate::allocation::{AllocationCounters, Outcome, Returned};
 use crate::control::ControlStatus;
-use crate::query::{Bound, Catalog, QueryCounters};
+use crate::query::{Bound, Catalog, HoldEnd, QueryCounters};
 
 use page::Page;
 
@@ -39,6 +40,8 @@ pub(crate) struct Sources {
     pub(crate) upstream_sockets: Reading<u64>,
     /// What the query server has counted.
     pub(crate) queries: Arc<QueryCounters>,
+    /// What has been counted of allocations.
+    pub(crate) allocations: Arc<AllocationCounters>,
     /// Which resource types there are.
     pub(crate) catalog: watch::Receiver<Arc<Catalog>>,
     /// What has become of the configuration and of the inventory.
@@ -109,6 +112,8 @@ impl Collector for Scrape {
         self.state(&mut page)?;
         self.traffic(&mut page)?;
         self.queries(&mut page)?;
+        self.holds(&mut page)?;
+        self.allocations(&mut page)?;
         self.backends(&mut page)?;
         self.reloads(&mut page)
     }
@@ -162,6 +167,29 @@ impl Scrape {
         page.gauge("query_connections", "Open connections of the query port", queries.connections() as f64)?;
         let refused = Bound::ALL.map(|bound| (bound.as_str(), queries.refused(bound)));
         page.counters("query_connections_refused", "Connections refused at a bound", "bound", refused)
+    }
+
+    fn holds(&self, page: &mut Page<'_>) -> fmt::Result {
+        let queries = &self.0.queries;
+        page.gauge(
+            "held_queries",
+            "Queries that wait, or for which a server is allocated",
+            queries.held() as f64,
+        )?;
+        let ends = HoldEnd::ALL.map(|end| (end.as_str(), queries.holds_ended(end)));
+        page.counters("held_query_ends", "Held queries, by how that ended", "end", ends)
+    }
+
+    fn allocations(&self, page: &mut Page<'_>) -> fmt::Result {
+        let counters = &self.0.allocations;
+        let outcomes = Outcome::ALL.map(|outcome| (outcome.as_str(), counters.ended(outcome)));
+        page.counters("allocations", "Servers that were to be allocated, by outcome", "outcome", outcomes)?;
+        let unclaimed = Returned::ALL.map(|action| (action.as_str(), counters.unclaimed(action)));
+        let help = "Allocated servers that no player took, by what became of them";
+        page.counters("unclaimed_allocations", help, "action", unclaimed)?;
+        let help = "From a query to its allocated server";
+        page.histogram("allocation_duration_seconds", help, counters.duration())?;
+        page.counter("allocation_requests", "Requests to Agones", counters.attempts())
     }
 
     fn backends(&self, page: &mut Page<'_>) -> fmt::Result {

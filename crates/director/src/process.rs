@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -14,10 +15,11 @@ use tracing::info;
 use udp_director_core::{Counters, Inventory, Moment, Place, Protocol, SharedLedger};
 use udp_director_dataplane::tcp::Streams;
 use udp_director_dataplane::{Clock, Descriptors, Workers, WorkersOptions, raise_descriptor_limit};
-use udp_director_inventory::kubernetes::{self, Cluster};
+use udp_director_inventory::kubernetes::{self, Cluster, GameServerAllocator};
 use udp_director_inventory::{FileWatch, read_objects};
 
 use crate::admin::{Admin, Heartbeat};
+use crate::allocation::{self, AllocationCounters, Allocations};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
 use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, ticks};
@@ -80,8 +82,8 @@ impl Director {
     /// Names the port that is taken, or what is wrong with the inventory.
     pub async fn start(config: Config, config_source: Option<ConfigSource>) -> Result<Director, StartError> {
         let descriptors = raise_descriptor_limit().context("the limit of open descriptors")?;
-        let source = source(&config).await.map_err(StartError::Inventory)?;
-        let parts = Parts::new(&config, descriptors)?;
+        let (source, client) = source(&config).await.map_err(StartError::Inventory)?;
+        let parts = Parts::new(&config, descriptors, client)?;
         Ok(parts.start(config, config_source, source).await?)
     }
 
@@ -130,10 +132,13 @@ struct Parts {
     stream_counters: Arc<Counters>,
     descriptors: Arc<Descriptors>,
     bind: IpAddr,
+    /// The way to the cluster; `None` where objects come from a file.
+    client: Option<Client>,
+    published: watch::Sender<u64>,
 }
 
 impl Parts {
-    fn new(config: &Config, descriptors: u64) -> anyhow::Result<Parts> {
+    fn new(config: &Config, descriptors: u64, client: Option<Client>) -> anyhow::Result<Parts> {
         let clock = Clock::new();
         let settings = Arc::new(rules::settings(config, Vec::new()));
         let ledger = Arc::new(SharedLedger::new(settings, Arc::new(Inventory::default())));
@@ -151,7 +156,8 @@ impl Parts {
         info!(workers = options.count, max_upstreams = options.max_upstreams, "workers started");
         let bind = usable(config.bind_address);
         let workers = Arc::new(workers);
-        Ok(Parts { clock, ledger, workers, streams, stream_counters, descriptors, bind })
+        let published = watch::Sender::new(0);
+        Ok(Parts { clock, ledger, workers, streams, stream_counters, descriptors, bind, client, published })
     }
 
     /// Binds everything, and then begins to serve.
@@ -165,6 +171,10 @@ impl Parts {
         let (query_socket, query) = self.listen("queryPort", config.query_port)?;
         let (admin_socket, admin) = self.listen("adminPort", config.admin_port)?;
         let (catalog, catalogs) = watch::channel(Arc::default());
+        let held = ConnectionLimits {
+            total: config.limits.waiting_queries,
+            per_source: config.limits.waiting_queries_per_source,
+        };
         let limits = ConnectionLimits {
             total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
@@ -173,9 +183,10 @@ impl Parts {
         let (status, readiness) = (Arc::clone(&control.status), Arc::clone(&control.readiness));
         let jobs = Arc::clone(&control.jobs);
         let query_counters = Arc::new(QueryCounters::new());
-        let admin_server =
-            self.admin(Arc::clone(&query_counters), status, catalogs.clone(), Arc::clone(&readiness), jobs);
         let mut tasks = JoinSet::new();
+        let allocations = self.allocations(&mut tasks, &stop);
+        let counted = Counted { queries: Arc::clone(&query_counters), allocations: allocations.counters() };
+        let admin_server = self.admin(counted, status, catalogs.clone(), Arc::clone(&readiness), jobs);
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
         control.begin().await?;
         let bound = Bound { query, admin, data: control.ports.bound() };
@@ -188,6 +199,9 @@ impl Parts {
             limits,
             descriptors: self.descriptors,
             deadlines: Deadlines::DEFAULT,
+            held,
+            published: self.published.subscribe(),
+            allocations,
         });
         tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));
         tasks.spawn(control.run(stop.clone()));
@@ -223,6 +237,7 @@ impl Parts {
             workers,
             streams,
             catalog,
+            published: self.published.clone(),
             clock: self.clock,
             status: Arc::new(ControlStatus::default()),
             inventory_is_current: true,
@@ -245,7 +260,7 @@ impl Parts {
     /// What the admin port tells.
     fn admin(
         &self,
-        queries: Arc<QueryCounters>,
+        counted: Counted,
         control: Arc<ControlStatus>,
         catalog: watch::Receiver<Arc<Catalog>>,
         readiness: Arc<Readiness>,
@@ -259,7 +274,8 @@ impl Parts {
             ledger: Arc::clone(&self.ledger),
             counters,
             upstream_sockets: Reading::new(move || workers.upstream_sockets()),
-            queries,
+            queries: counted.queries,
+            allocations: counted.allocations,
             catalog,
             control: Arc::clone(&control),
         };
@@ -272,6 +288,26 @@ impl Parts {
             },
         ];
         Admin { sources: Arc::new(sources), readiness, jobs, heartbeats }
+    }
+
+    /// Allocates servers, where there is a cluster to allocate them in.
+    fn allocations(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Arc<Allocations> {
+        let (errands, received) = mpsc::channel(2 * Allocations::MOST_REQUESTS);
+        let allocations = Arc::new(Allocations::new(allocation::Parts {
+            ledger: Arc::clone(&self.ledger),
+            clock: self.clock,
+            published: self.published.subscribe(),
+            errands,
+            counters: Arc::new(AllocationCounters::new()),
+        }));
+        if let Some(client) = &self.client {
+            // Servers are given back after everything else has been told to stop.
+            let given_back = CancellationToken::new();
+            let allocator = GameServerAllocator::new(client.clone());
+            tasks.spawn(allocation::carry_out(received, allocator, given_back.clone()));
+            tasks.spawn(Arc::clone(&allocations).look_after(stop.clone(), given_back));
+        }
+        allocations
     }
 
     /// Carries out what session resets ask for, each on its own: one slow backend holds up no other.
@@ -287,6 +323,12 @@ impl Parts {
     }
 }
 
+/// What is counted beside the data plane.
+struct Counted {
+    queries: Arc<QueryCounters>,
+    allocations: Arc<AllocationCounters>,
+}
+
 async fn carry_out(migration: Migration, workers: Arc<Workers>, streams: Arc<Streams>) {
     let Migration { session, token, done } = migration;
     if done.is_closed() {
@@ -300,18 +342,19 @@ async fn carry_out(migration: Migration, workers: Arc<Workers>, streams: Arc<Str
     let _ = done.send(outcome);
 }
 
-/// Where the configuration says that the objects come from.
-async fn source(config: &Config) -> anyhow::Result<Source> {
+/// Where the configuration says that the objects come from, and the way to the cluster if it is one.
+async fn source(config: &Config) -> anyhow::Result<(Source, Option<Client>)> {
     match &config.inventory {
         InventorySource::File(path) => {
             let mut watch = FileWatch::new(path);
             let text =
                 read_inventory(&mut watch).with_context(|| format!("inventory file {}", path.display()))?;
-            Ok(Source::File { watch, objects: text.into() })
+            Ok((Source::File { watch, objects: text.into() }, None))
         }
         InventorySource::Kubernetes => {
             let client = kubernetes::client().await.context("inventory.kubernetes")?;
-            Ok(Source::Cluster(Cluster::follow(client, config.mappings.clone(), targets(config))))
+            let cluster = Cluster::follow(client.clone(), config.mappings.clone(), targets(config));
+            Ok((Source::Cluster(cluster), Some(client)))
         }
     }
 }

@@ -5,7 +5,8 @@
 //!                 bounds  deadlines <------------ answers ------------------/   \
 //!                                                       Catalog, Inventory <----/ \--> Migration
 //! ```
-//! A query is answered from memory. Nothing is kept per client but what its open connection holds.
+//! A query is answered from memory. One that finds nothing may be held, by its own wish or while a server
+//! is allocated for it. Nothing is kept per client but what its open connection holds.
 
 mod answer;
 mod asking;
@@ -15,7 +16,9 @@ mod counters;
 mod failure;
 mod frame;
 mod gate;
+mod hold;
 mod reset;
+mod seat;
 mod wants;
 
 use std::io;
@@ -34,13 +37,16 @@ use answer::{Dice, Responder};
 use connection::Connection;
 use failure::Failure;
 use gate::Gate;
+use hold::Holds;
 use reset::Resets;
 use wants::Wants;
+
+use crate::allocation::Allocations;
 
 pub(crate) use asking::Asking;
 pub use catalog::{Catalog, NotListed, ResourceType};
 pub use connection::Deadlines;
-pub use counters::{Bound, QueryCounters};
+pub use counters::{Bound, HoldEnd, QueryCounters};
 pub use gate::ConnectionLimits;
 pub use reset::Migration;
 
@@ -64,6 +70,12 @@ pub struct Parts {
     pub descriptors: Arc<Descriptors>,
     /// How long clients are waited for.
     pub deadlines: Deadlines,
+    /// How many queries are held at once.
+    pub held: ConnectionLimits,
+    /// Changes with each inventory that is published.
+    pub published: watch::Receiver<u64>,
+    /// Allocates servers for the queries of resource types that say so.
+    pub allocations: Arc<Allocations>,
 }
 
 /// Answers clients on the query port.
@@ -95,6 +107,8 @@ impl QueryServer {
             counters: Arc::clone(&parts.counters),
             dice: Dice::default(),
             wants: Wants::default(),
+            holds: Holds::new(parts.held, parts.published, Arc::clone(&parts.counters)),
+            allocations: parts.allocations,
         };
         QueryServer {
             responder: Arc::new(responder),

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use udp_director_core::{Balancer, Limits, Listener, Protocol, Settings};
-use udp_director_inventory::Mapping;
+use udp_director_inventory::{CapacitySource, Mapping, NumberSource};
 use udp_director_wire::TokenForm;
 
+use crate::allocation::{Allocating, Sharing};
 use crate::config::{Config, Workers};
 use crate::query::{Catalog, ResourceType};
 
@@ -32,7 +33,8 @@ pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
 pub(crate) fn catalog(config: &Config) -> Catalog {
     let listed = |mapping: &Mapping| {
         let balancer = Arc::new(Balancer::new(config.strategy_of(&mapping.resource_type)));
-        let listed = ResourceType { namespaces: mapping.namespaces.clone(), balancer };
+        let allocating = allocating(config, mapping).map(Arc::new);
+        let listed = ResourceType { namespaces: mapping.namespaces.clone(), balancer, allocating };
         (mapping.resource_type.to_string(), listed)
     };
     Catalog {
@@ -40,6 +42,19 @@ pub(crate) fn catalog(config: &Config) -> Catalog {
         bind_client_ip: config.bind_client_ip,
         expose_backend: config.expose_backend,
     }
+}
+
+/// How the queries of a mapping allocate, if they do.
+fn allocating(config: &Config, mapping: &Mapping) -> Option<Allocating> {
+    let allocate = config.allocations.get(&mapping.resource_type)?.clone();
+    let sharing = match &mapping.capacity {
+        None => Sharing::Alone,
+        Some(CapacitySource { max: NumberSource::Fixed(max), current: None, overlap }) => {
+            Sharing::Fixed(max.saturating_sub(*overlap))
+        }
+        Some(_) => Sharing::AsItSays,
+    };
+    Some(Allocating { allocate, sharing })
 }
 
 /// How many workers a configuration asks for.

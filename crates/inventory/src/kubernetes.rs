@@ -14,6 +14,7 @@
 //! whole objects.
 
 mod address_index;
+mod allocation;
 mod api;
 mod api_server;
 mod assembly;
@@ -35,6 +36,11 @@ mod store;
 mod version;
 mod view;
 
+pub use allocation::{
+    Allocation, AllocationError, AllocationRequest, AllocationSpec, CounterAction, CounterChange,
+    CounterRange, GameServerAllocator, GameServerState, GiveBack, GiveBackError, GivenBack, ListAction,
+    ListFilter, MetaPatch, Order, PlayerRange, Priority, PriorityType, Scheduling, ServerSelector, Unsayable,
+};
 pub use client::{ClientError, client};
 pub use cluster::{Cluster, ClusterStatus};
 pub use config_map::{ConfigMapError, ConfigMapWatch};

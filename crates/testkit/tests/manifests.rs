@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use udp_director_core::{Inventory, Ports, Protocol};
+use udp_director_core::{BackendSpec, Inventory, Ports, Protocol};
 use udp_director_director::config::{Config, InventorySource};
 use udp_director_director::rbac::{Named, roles_for};
 use udp_director_inventory::{Targets, snapshot};
@@ -83,6 +83,10 @@ fn every_example_watches_the_cluster_and_matches_its_objects() {
             "agones-gameservers",
             vec![("arena-1", "10.244.1.31", one(7654)), ("arena-2", "10.244.1.32", one(7654))],
         ),
+        (
+            "agones-allocation",
+            vec![("arena-1", "10.244.1.71", one(7654)), ("arena-2", "10.244.1.72", one(7654))],
+        ),
         ("agones-services", vec![("arena-1", "10.244.1.41", one(7654))]),
         (
             "dns-and-ntp",
@@ -115,7 +119,13 @@ fn every_example_watches_the_cluster_and_matches_its_objects() {
         let expected: Vec<_> =
             expected.into_iter().map(|(name, address, ports)| (name, address.to_owned(), ports)).collect();
         assert_eq!(found, expected, "{example}");
-        assert!(specs.iter().all(|spec| spec.accepting()), "{example}");
+        // Of those that are to be allocated only those take players that are.
+        let is_ready =
+            |spec: &BackendSpec| spec.accepting() || config.allocations.contains_key(&spec.resource_type);
+        assert!(
+            specs.iter().all(|spec| is_ready(spec)) && specs.iter().any(|spec| spec.accepting()),
+            "{example}"
+        );
     }
 }
 

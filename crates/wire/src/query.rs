@@ -47,6 +47,20 @@ pub struct Query {
     /// Whose IP the token is for; only an authorised matchmaker may name another than its own.
     #[serde(default, alias = "client_ip", skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<IpAddr>,
+    /// For how many seconds a query that finds nothing is held until something matches; at most
+    /// [`Query::MAX_WAIT_SECONDS`]. Left out, it is answered at once.
+    #[serde(
+        default,
+        alias = "wait_seconds",
+        deserialize_with = "wait_seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub wait_seconds: Option<u8>,
+}
+
+impl Query {
+    /// The longest that a query may ask to be held, in seconds.
+    pub const MAX_WAIT_SECONDS: u8 = 60;
 }
 
 /// A label selector as it is written: exact pairs, or the Kubernetes selector syntax.
@@ -148,11 +162,13 @@ pub enum ErrorCode {
     Overloaded,
     /// The document did not arrive in time.
     Timeout,
+    /// No server could be allocated, or it did not show in time; trying again later makes sense.
+    AllocationFailed,
 }
 
 impl ErrorCode {
     /// Every code, in the order of their declaration.
-    pub const ALL: [ErrorCode; 10] = [
+    pub const ALL: [ErrorCode; 11] = [
         ErrorCode::InvalidJson,
         ErrorCode::InvalidQuery,
         ErrorCode::TooLarge,
@@ -163,6 +179,7 @@ impl ErrorCode {
         ErrorCode::BackendUnreachable,
         ErrorCode::Overloaded,
         ErrorCode::Timeout,
+        ErrorCode::AllocationFailed,
     ];
 
     /// The code as it stands in the answer and in metrics.
@@ -178,6 +195,7 @@ impl ErrorCode {
             ErrorCode::BackendUnreachable => "backend_unreachable",
             ErrorCode::Overloaded => "overloaded",
             ErrorCode::Timeout => "timeout",
+            ErrorCode::AllocationFailed => "allocation_failed",
         }
     }
 }
@@ -258,6 +276,13 @@ fn any_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>
     Value::deserialize(deserializer).map(Some)
 }
 
+fn wait_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u8>, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    let within = u8::try_from(seconds).ok().filter(|seconds| *seconds <= Query::MAX_WAIT_SECONDS);
+    let refusal = || format!("waitSeconds is at most {}, not {seconds}", Query::MAX_WAIT_SECONDS);
+    within.map(Some).ok_or_else(|| de::Error::custom(refusal()))
+}
+
 fn token_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Token, D::Error> {
     let text = String::deserialize(deserializer)?;
     Token::from_bytes(text.as_bytes())
@@ -317,12 +342,12 @@ mod tests {
         let camel = query(
             r#"{"type":"query","resourceType":"gs","namespace":"n","labelSelector":{"a":"b"},
                 "annotationSelector":{"c":"d"},"statusQuery":{"jsonPath":"status.state","expectedValue":"Ready"},
-                "stickyKey":"k","clientIp":"192.0.2.1"}"#,
+                "stickyKey":"k","clientIp":"192.0.2.1","waitSeconds":5}"#,
         );
         let snake = query(
             r#"{"resource_type":"gs","namespace":"n","label_selector":{"a":"b"},
                 "annotation_selector":{"c":"d"},"status_query":{"json_path":"status.state","expected_value":"Ready"},
-                "sticky_key":"k","client_ip":"192.0.2.1"}"#,
+                "sticky_key":"k","client_ip":"192.0.2.1","wait_seconds":5}"#,
         );
         assert_eq!(camel, snake);
         assert_eq!(camel.sticky_key.as_deref(), Some("k"));
@@ -371,6 +396,10 @@ mod tests {
             (r#"{"type":"dance"}"#, "not \"dance\"", InvalidQuery),
             (r#"{"resourceType":"a","labelselector":{}}"#, "unknown field `labelselector`", InvalidQuery),
             (r#"{"resourceType":1}"#, "expected a string", InvalidQuery),
+            (r#"{"resourceType":"a","waitSeconds":-1}"#, "expected u64", InvalidQuery),
+            (r#"{"resourceType":"a","waitSeconds":61}"#, "at most 60, not 61", InvalidQuery),
+            (r#"{"resourceType":"a","wait_seconds":9999999}"#, "at most 60, not 9999999", InvalidQuery),
+            (r#"{"resourceType":"a","waitSeconds":"5"}"#, "expected u64", InvalidQuery),
             (r#"{"resourceType":"a","statusQuery":["b","c",null]}"#, "is an object", InvalidQuery),
             (r#"{"type":"sessionReset","session":"x","token":"y"}"#, "36 visible", InvalidQuery),
         ] {

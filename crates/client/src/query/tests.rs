@@ -67,6 +67,21 @@ async fn answers_come_over_one_kept_connection() {
 }
 
 #[tokio::test]
+async fn query_that_is_held_is_awaited_for_that_much_longer() {
+    let director = Director::bind().await;
+    let mut client = director.client().await.with_deadline(Duration::from_millis(20));
+    let script = async {
+        let mut connection = director.accept().await;
+        assert_eq!(connection.asked().await["waitSeconds"], 9);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        connection.answer(&found()).await;
+    };
+    let patient = Query { wait_seconds: Some(9), ..lobby() };
+    let (answer, ()) = tokio::join!(client.query(&patient), script);
+    assert_eq!(answer.expect("an answer").token.as_str(), TOKEN);
+}
+
+#[tokio::test]
 async fn refusal_keeps_text_and_code_of_the_director() {
     let director = Director::bind().await;
     let mut client = director.client().await;

@@ -19,12 +19,12 @@ pub struct Selector(Vec<Requirement>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
     key: String,
-    test: Test,
+    test: LabelTest,
 }
 
 /// What a label's value must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Test {
+pub enum LabelTest {
     /// The label is there.
     Exists,
     /// The label is not there.
@@ -102,7 +102,7 @@ impl Selector {
         }
         let exact = |(key, value): (&String, &String)| {
             let (key, value) = (checked_key(key)?, checked_value(value)?);
-            Ok(Requirement { key, test: Test::In(vec![value]) })
+            Ok(Requirement { key, test: LabelTest::In(vec![value]) })
         };
         pairs.iter().map(exact).collect::<Result<_, _>>().map(Selector)
     }
@@ -110,6 +110,11 @@ impl Selector {
     /// The label keys that are asked for.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|requirement| requirement.key.as_str())
+    }
+
+    /// Each requirement: a label's key, and what its value must be.
+    pub fn requirements(&self) -> impl Iterator<Item = (&str, &LabelTest)> {
+        self.0.iter().map(|requirement| (requirement.key.as_str(), &requirement.test))
     }
 
     /// Whether these labels have all that is required.
@@ -131,7 +136,7 @@ impl Selector {
     /// The labels that a matching object has for certain, each with the values of which it has one.
     pub(super) fn looked_up(&self) -> impl Iterator<Item = (&str, &[String])> + Clone {
         self.0.iter().filter_map(|requirement| match &requirement.test {
-            Test::In(values) => Some((requirement.key.as_str(), values.as_slice())),
+            LabelTest::In(values) => Some((requirement.key.as_str(), values.as_slice())),
             _ => None,
         })
     }
@@ -141,27 +146,27 @@ impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = &self.key;
         match &self.test {
-            Test::Exists => f.write_str(key),
-            Test::Absent => write!(f, "!{key}"),
-            Test::In(values) if values.len() == 1 => write!(f, "{key}={}", values[0]),
-            Test::In(values) => write!(f, "{key} in ({})", values.join(",")),
-            Test::NotIn(values) => write!(f, "{key} notin ({})", values.join(",")),
-            Test::Above(bound) => write!(f, "{key}>{bound}"),
-            Test::Below(bound) => write!(f, "{key}<{bound}"),
+            LabelTest::Exists => f.write_str(key),
+            LabelTest::Absent => write!(f, "!{key}"),
+            LabelTest::In(values) if values.len() == 1 => write!(f, "{key}={}", values[0]),
+            LabelTest::In(values) => write!(f, "{key} in ({})", values.join(",")),
+            LabelTest::NotIn(values) => write!(f, "{key} notin ({})", values.join(",")),
+            LabelTest::Above(bound) => write!(f, "{key}>{bound}"),
+            LabelTest::Below(bound) => write!(f, "{key}<{bound}"),
         }
     }
 }
 
-impl Test {
+impl LabelTest {
     fn holds(&self, label: Option<&String>) -> bool {
         let number = || label.and_then(|value| value.parse::<i64>().ok());
         match self {
-            Test::Exists => label.is_some(),
-            Test::Absent => label.is_none(),
-            Test::In(values) => label.is_some_and(|value| values.contains(value)),
-            Test::NotIn(values) => label.is_none_or(|value| !values.contains(value)),
-            Test::Above(bound) => number().is_some_and(|number| number > *bound),
-            Test::Below(bound) => number().is_some_and(|number| number < *bound),
+            LabelTest::Exists => label.is_some(),
+            LabelTest::Absent => label.is_none(),
+            LabelTest::In(values) => label.is_some_and(|value| values.contains(value)),
+            LabelTest::NotIn(values) => label.is_none_or(|value| !values.contains(value)),
+            LabelTest::Above(bound) => number().is_some_and(|number| number > *bound),
+            LabelTest::Below(bound) => number().is_some_and(|number| number < *bound),
         }
     }
 }
@@ -204,7 +209,7 @@ impl<'a> Parser<'a> {
     fn requirement(&mut self) -> Result<Requirement, SelectorError> {
         if self.peek() == Symbol::Sign("!") {
             self.skip();
-            return Ok(Requirement { key: self.key()?, test: Test::Absent });
+            return Ok(Requirement { key: self.key()?, test: LabelTest::Absent });
         }
         Ok(Requirement { key: self.key()?, test: self.test()? })
     }
@@ -217,19 +222,19 @@ impl<'a> Parser<'a> {
         checked_key(word)
     }
 
-    fn test(&mut self) -> Result<Test, SelectorError> {
+    fn test(&mut self) -> Result<LabelTest, SelectorError> {
         let operator = self.peek();
         if matches!(operator, Symbol::End | Symbol::Sign(",")) {
-            return Ok(Test::Exists);
+            return Ok(LabelTest::Exists);
         }
         self.skip_operator()?;
         Ok(match operator {
-            Symbol::Sign("!=") => Test::NotIn(vec![self.value()?]),
-            Symbol::Sign(">") => Test::Above(self.number()?),
-            Symbol::Sign("<") => Test::Below(self.number()?),
-            Symbol::Word("in") => Test::In(self.values()?),
-            Symbol::Word("notin") => Test::NotIn(self.values()?),
-            _ => Test::In(vec![self.value()?]),
+            Symbol::Sign("!=") => LabelTest::NotIn(vec![self.value()?]),
+            Symbol::Sign(">") => LabelTest::Above(self.number()?),
+            Symbol::Sign("<") => LabelTest::Below(self.number()?),
+            Symbol::Word("in") => LabelTest::In(self.values()?),
+            Symbol::Word("notin") => LabelTest::NotIn(self.values()?),
+            _ => LabelTest::In(vec![self.value()?]),
         })
     }
 

@@ -3,6 +3,8 @@
 //! The doc comments here are the texts of the JSON Schema and of `docs/configuration.md`; what the
 //! types and attributes say is what [`super::shape`] checks.
 
+pub(super) mod allocate;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -423,6 +425,11 @@ pub(super) struct ResourceMapping {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub ready_when: Vec<StatusQuery>,
+    /// For Agones GameServers: queries allocate a server each, by a GameServerAllocation, or take a seat on
+    /// an allocated one that has room, where the mapping has a capacity. Only allocated servers take
+    /// players then. Queries ask for them by labels alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocate: Option<allocate::Allocate>,
 }
 
 /// What becomes of players whose server leaves.
@@ -503,6 +510,13 @@ pub(super) struct Limits {
     /// each takes two.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub tcp_connections: u32,
+    /// Queries that are held at once: by `waitSeconds`, or while a server is allocated for them. Those
+    /// beyond are answered at once, as overloaded.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub waiting_queries: u32,
+    /// Queries that are held at once from one IP; all players behind one matchmaker share an IP.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub waiting_queries_per_source: u32,
 }
 
 impl Default for Document {
@@ -563,6 +577,8 @@ impl Default for Limits {
             query_connections: 4096,
             query_connections_per_source: 1024,
             tcp_connections: 10_000,
+            waiting_queries: 1024,
+            waiting_queries_per_source: 256,
         }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn fixed_keys() -> impl Iterator<Item = &'static str> {
 
 type Shown = fn(&Config) -> String;
 
-const FIXED: [(&str, Shown); 8] = [
+const FIXED: [(&str, Shown); 10] = [
     ("adminPort", |config| config.admin_port.to_string()),
     ("bindAddress", |config| config.bind_address.to_string()),
     ("inventory", |config| match &config.inventory {
@@ -49,6 +49,8 @@ const FIXED: [(&str, Shown); 8] = [
     ("limits.queryConnections", |config| config.limits.query_connections.to_string()),
     ("limits.queryConnectionsPerSource", |config| config.limits.query_connections_per_source.to_string()),
     ("limits.tcpConnections", |config| config.limits.tcp_connections.to_string()),
+    ("limits.waitingQueries", |config| config.limits.waiting_queries.to_string()),
+    ("limits.waitingQueriesPerSource", |config| config.limits.waiting_queries_per_source.to_string()),
     ("queryPort", |config| config.query_port.to_string()),
     ("workers", |config| match config.workers {
         Workers::Auto => "auto".to_owned(),

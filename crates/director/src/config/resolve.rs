@@ -1,5 +1,6 @@
 //! From a configuration of the right shape to a [`Config`]: the rules that span several keys.
 
+mod allocate;
 mod balancing;
 mod endpoint;
 mod listeners;
@@ -40,6 +41,7 @@ impl Resolver<'_> {
         let data_ports = self.data_ports(&document);
         let default_endpoint =
             self.default_endpoint(document.default_endpoint, &document.resource_query_mapping);
+        let allocations = self.allocations(&document.resource_query_mapping, document.inventory.as_ref());
         let when_lost = when_lost(&document.resource_query_mapping);
         let when_nothing_matches = when_nothing_matches(&document.resource_query_mapping);
         let notices = notices(&document.resource_query_mapping);
@@ -69,6 +71,7 @@ impl Resolver<'_> {
             strategies,
             default_endpoint,
             mappings,
+            allocations,
             when_lost,
             when_nothing_matches,
             evacuate_after: Duration::from_secs(document.evacuate_after_seconds.into()),
@@ -150,5 +153,7 @@ fn limits(written: &document::Limits) -> Limits {
         query_connections: written.query_connections as usize,
         query_connections_per_source: written.query_connections_per_source as usize,
         tcp_connections: written.tcp_connections as usize,
+        waiting_queries: written.waiting_queries as usize,
+        waiting_queries_per_source: written.waiting_queries_per_source as usize,
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration as its users see it: what is accepted, what is refused, and with which words.
 
+mod allocate;
 mod every_key;
 mod pages;
 mod reload;

@@ -29,6 +29,12 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// A counter with one sample. Its name gets `_total` behind it.
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self.begin(name, help, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+    }
+
     /// A counter with a sample for each value of one label. Its name gets `_total` behind it.
     pub(super) fn counters(
         &mut self,

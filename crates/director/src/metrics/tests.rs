@@ -21,7 +21,8 @@ pub(crate) fn sources() -> Sources {
         limits: Limits { max_sessions: 1, max_pending_tokens: 1 },
         listeners: Vec::new(),
     };
-    let listed = crate::query::ResourceType { namespaces: Vec::new(), balancer: Arc::default() };
+    let listed =
+        crate::query::ResourceType { namespaces: Vec::new(), balancer: Arc::default(), allocating: None };
     let catalog = Catalog { resource_types: [("lobby".to_owned(), listed)].into(), ..Catalog::default() };
     Sources {
         clock: Clock::new(),
@@ -29,6 +30,7 @@ pub(crate) fn sources() -> Sources {
         counters: vec![Arc::default(), Arc::default()],
         upstream_sockets: Reading::new(|| 7),
         queries: Arc::new(QueryCounters::new()),
+        allocations: Arc::new(AllocationCounters::new()),
         catalog: watch::channel(Arc::new(catalog)).1,
         control: Arc::default(),
     }
@@ -78,6 +80,10 @@ fn every_reason_event_and_code_is_there_from_the_start() {
     assert_eq!(named("drops_total{"), Dropped::COUNT);
     assert_eq!(named("session_events_total{"), Event::ALL.len());
     assert_eq!(named("query_requests_total{"), ErrorCode::ALL.len() + 1);
+    assert_eq!(named("held_query_ends_total{"), HoldEnd::ALL.len());
+    assert_eq!(named("allocations_total{"), Outcome::ALL.len());
+    assert_eq!(named("unclaimed_allocations_total{"), Returned::ALL.len());
+    assert_eq!(samples["allocation_requests_total"], 0.0);
     assert_eq!(samples["build_info{version=\"0.1.0\"}"], 1.0);
 }
 

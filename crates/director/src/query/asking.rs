@@ -15,10 +15,18 @@ use super::failure::Failure;
 pub(crate) struct Asking {
     query: Query,
     balancer: Arc<Balancer>,
-    settings: Arc<Settings>,
-    inventory: Arc<Inventory>,
+    present: Present,
+}
+
+/// What the ledger knows that a query goes by.
+pub(super) struct Present {
+    pub(super) settings: Arc<Settings>,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) sticky_key: Option<StickyKey>,
+    /// Where the sticky key led last.
     remembered: Option<BackendId>,
-    avoid: Vec<BackendId>,
+    /// The backends that will not do.
+    pub(super) avoid: Vec<BackendId>,
 }
 
 impl Asking {
@@ -34,27 +42,49 @@ impl Asking {
     ) -> Result<Asking, ErrorAnswer> {
         let listed = catalog.admit(&mut written).map_err(|refused| Failure::from(refused).answer())?;
         let query = Query::compile(&written).map_err(|error| Failure::from(error).answer())?;
-        let key = query.sticky_key().map(|key| StickyKey::new(query.resource_type(), key));
-        let ledger = ledger.lock();
-        Ok(Asking {
-            balancer: Arc::clone(&listed.balancer),
-            settings: Arc::clone(ledger.settings()),
-            inventory: Arc::clone(ledger.inventory()),
-            remembered: key.and_then(|key| ledger.remembered(&key, now)),
-            avoid: written.avoid.iter().filter_map(|token| ledger.whereabouts(token, now)).collect(),
-            query,
-        })
+        let present = Present::new((&written, &query), Vec::new(), ledger, now);
+        Ok(Asking { balancer: Arc::clone(&listed.balancer), present, query })
     }
 
     /// What decides which backend it gets.
     pub(crate) fn selection(&self, random: u64) -> Selection<'_> {
-        Selection {
-            inventory: &self.inventory,
-            query: &self.query,
-            balancer: &self.balancer,
-            serves: Serves::Any(&self.settings.listeners),
-            avoid: &self.avoid,
-            draw: Draw { sticky_key: self.query.sticky_key(), remembered: self.remembered.as_ref(), random },
+        self.present.selection(&self.query, &self.balancer, random)
+    }
+}
+
+impl Present {
+    /// Takes it down. What takes time is done on this, without the lock. `avoid` are backends that will
+    /// not do, beside those that the query avoids.
+    pub(super) fn new(
+        (written, query): (&wire::Query, &Query),
+        mut avoid: Vec<BackendId>,
+        ledger: &SharedLedger,
+        now: Moment,
+    ) -> Present {
+        let sticky_key = query.sticky_key().map(|key| StickyKey::new(query.resource_type(), key));
+        let ledger = ledger.lock();
+        avoid.extend(written.avoid.iter().filter_map(|token| ledger.whereabouts(token, now)));
+        Present {
+            settings: Arc::clone(ledger.settings()),
+            inventory: Arc::clone(ledger.inventory()),
+            remembered: sticky_key.as_ref().and_then(|key| ledger.remembered(key, now)),
+            avoid,
+            sticky_key,
         }
+    }
+
+    pub(super) fn selection<'a>(
+        &'a self,
+        query: &'a Query,
+        balancer: &'a Balancer,
+        random: u64,
+    ) -> Selection<'a> {
+        let (inventory, avoid) = (&*self.inventory, &self.avoid[..]);
+        let serves = Serves::Any(&self.settings.listeners);
+        Selection { inventory, query, balancer, serves, avoid, draw: self.draw(query, random) }
+    }
+
+    pub(super) fn draw<'a>(&'a self, query: &'a Query, random: u64) -> Draw<'a> {
+        Draw { sticky_key: query.sticky_key(), remembered: self.remembered.as_ref(), random }
     }
 }

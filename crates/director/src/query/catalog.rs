@@ -6,6 +6,8 @@ use std::sync::Arc;
 use udp_director_core::Balancer;
 use udp_director_wire::{ErrorCode, Query};
 
+use crate::allocation::Allocating;
+
 /// What may be asked for and how it is answered: immutable, replaced as a whole on a reload.
 #[derive(Debug, Default)]
 pub struct Catalog {
@@ -24,6 +26,8 @@ pub struct ResourceType {
     pub namespaces: Vec<String>,
     /// How one of the backends that match is picked.
     pub balancer: Arc<Balancer>,
+    /// How servers are allocated, if they are.
+    pub allocating: Option<Arc<Allocating>>,
 }
 
 /// Why a query may not be asked.
@@ -82,7 +86,7 @@ mod tests {
 
     fn admit(listed: &[&str], asked: Option<&str>) -> Result<Option<String>, ErrorCode> {
         let namespaces = listed.iter().map(|&name| name.to_owned()).collect();
-        let listed = ResourceType { namespaces, balancer: Arc::default() };
+        let listed = ResourceType { namespaces, balancer: Arc::default(), allocating: None };
         let catalog = Catalog { resource_types: [("gs".to_owned(), listed)].into(), ..Catalog::default() };
         let namespace = asked.map(str::to_owned);
         let mut query = Query { resource_type: "gs".into(), namespace, ..Query::default() };
@@ -110,7 +114,7 @@ mod tests {
         let catalog = Catalog {
             resource_types: [(
                 "gs".to_owned(),
-                ResourceType { namespaces: vec!["a".into()], balancer: Arc::default() },
+                ResourceType { namespaces: vec!["a".into()], balancer: Arc::default(), allocating: None },
             )]
             .into(),
             ..Catalog::default()

@@ -4,15 +4,16 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use udp_director_wire::Answer;
 
-use super::answer::{Responder, put};
+use super::answer::{Asked, Begun, Responder, put};
+use super::counters::HoldEnd;
 use super::failure::Failure;
-use super::frame::{Framer, Pending, TooLarge};
+use super::frame::{Framer, MAX_DOCUMENT_BYTES, Pending, TooLarge};
 
 /// How long the query server waits for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     answers: Vec<u8>,
     /// When the document at hand began, or the last one ended.
     since: Instant,
+    /// Whether the client sends no more.
+    half_closed: bool,
 }
 
 /// What ended a wait for bytes.
@@ -77,7 +80,7 @@ impl Deadlines {
 impl Connection {
     pub(super) fn new(stream: TcpStream, peer: IpAddr, deadlines: Deadlines) -> Connection {
         let (framer, answers) = (Framer::default(), Vec::new());
-        Connection { stream, peer, deadlines, framer, answers, since: Instant::now() }
+        Connection { stream, peer, deadlines, framer, answers, since: Instant::now(), half_closed: false }
     }
 
     /// Answers documents until the client closes, a bound is reached, or the server stops: when the
@@ -105,9 +108,12 @@ impl Connection {
     ) -> Result<(), Closing> {
         loop {
             match self.receive(stopped).await? {
-                Received::Bytes => self.answer_complete(responder).await?,
-                Received::NoNextLine => self.answer_rest(responder).await?,
-                Received::End => return self.answer_rest(responder).await,
+                Received::Bytes => self.answer_complete(responder, stopped).await?,
+                Received::NoNextLine => self.answer_rest(responder, stopped).await?,
+                Received::End => {
+                    self.half_closed = true;
+                    return self.answer_rest(responder, stopped).await;
+                }
                 Received::Stopped => return Ok(()),
             }
         }
@@ -146,10 +152,15 @@ impl Connection {
 
     /// Answers every complete document. A client that sends many at once gets them answered in
     /// portions, and lets others have their turn in between.
-    async fn answer_complete(&mut self, responder: &Responder) -> Result<(), Closing> {
+    async fn answer_complete(
+        &mut self,
+        responder: &Responder,
+        stopped: &mut watch::Receiver<()>,
+    ) -> Result<(), Closing> {
         let mut portion = 0;
         while let Some(document) = self.framer.next()? {
-            responder.answer(document, self.peer, &mut self.answers).await;
+            let begun = responder.begin(document, self.peer, &mut self.answers);
+            self.finish(begun, responder, stopped).await?;
             self.since = Instant::now();
             portion += 1;
             if portion == PORTION_DOCUMENTS {
@@ -162,12 +173,70 @@ impl Connection {
     }
 
     /// Answers what is left as one document.
-    async fn answer_rest(&mut self, responder: &Responder) -> Result<(), Closing> {
+    async fn answer_rest(
+        &mut self,
+        responder: &Responder,
+        stopped: &mut watch::Receiver<()>,
+    ) -> Result<(), Closing> {
         if let Some(document) = self.framer.rest() {
-            responder.answer(document, self.peer, &mut self.answers).await;
+            let begun = responder.begin(document, self.peer, &mut self.answers);
+            self.finish(begun, responder, stopped).await?;
             self.since = Instant::now();
         }
         self.flush().await
+    }
+
+    /// Answers a document that could not be answered at once. Later ones wait for that.
+    async fn finish(
+        &mut self,
+        begun: Begun,
+        responder: &Responder,
+        stopped: &mut watch::Receiver<()>,
+    ) -> Result<(), Closing> {
+        match begun {
+            Begun::Answered => Ok(()),
+            Begun::Reset(reset) => {
+                self.flush().await?;
+                responder.reset(&reset, self.peer, &mut self.answers).await;
+                Ok(())
+            }
+            Begun::Hold(asked) => {
+                self.flush().await?;
+                self.hold(*asked, responder, stopped).await
+            }
+        }
+    }
+
+    /// Holds a query until it has its answer, its client is gone, or the server stops: it then gets the
+    /// answer that it would have got at the end of its time. On the heap, since few are held.
+    async fn hold(
+        &mut self,
+        asked: Asked,
+        responder: &Responder,
+        stopped: &mut watch::Receiver<()>,
+    ) -> Result<(), Closing> {
+        let mut held = match responder.hold(asked) {
+            Ok(held) => Box::pin(held),
+            Err(failure) => {
+                responder.end_hold(Err(failure), HoldEnd::Refused, &mut self.answers);
+                return Ok(());
+            }
+        };
+        let client = gone(&self.stream, &mut self.framer, &mut self.half_closed);
+        let (outcome, end) = tokio::select! {
+            outcome = &mut held => {
+                let end = HoldEnd::of(&outcome);
+                (outcome, end)
+            }
+            _ = stopped.changed() => (Err(Failure::NoMatch), HoldEnd::Stopped),
+            () = client => {
+                responder.counters.end_hold(HoldEnd::ClientGone);
+                return Err(Closing::Silently);
+            }
+        };
+        drop(held);
+        responder.end_hold(outcome, end, &mut self.answers);
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Closing> {
@@ -198,6 +267,21 @@ async fn read(stream: &TcpStream, framer: &mut Framer) -> io::Result<usize> {
     }
 }
 
+/// Waits until the client is gone: the connection breaks, or it ends its side. An end within a second is
+/// that of a client which sends nothing more and waits for its answer; from then on only a connection that
+/// breaks tells. What the client sends meanwhile is kept for later, up to the length of a document.
+async fn gone(stream: &TcpStream, framer: &mut Framer, half_closed: &mut bool) {
+    let began = Instant::now();
+    while !*half_closed && framer.held() < MAX_DOCUMENT_BYTES {
+        match read(stream, framer).await {
+            Ok(0) if began.elapsed() < HALF_CLOSE => *half_closed = true,
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+    }
+    let _ = stream.ready(Interest::ERROR).await;
+}
+
 fn try_read(stream: &TcpStream, framer: &mut Framer) -> io::Result<usize> {
     let mut chunk = [0; CHUNK_BYTES];
     let length = stream.try_read(&mut chunk)?;
@@ -214,6 +298,9 @@ async fn drain(stream: &mut TcpStream) -> io::Result<u64> {
 
 /// What is read at once.
 const CHUNK_BYTES: usize = 4_096;
+
+/// How soon after its document a client ends its side that still waits for the answer.
+const HALF_CLOSE: Duration = Duration::from_secs(1);
 
 /// What an idle connection keeps of each of its two buffers, so that a client that asks often does
 /// not pay for memory each time.

@@ -14,6 +14,49 @@ pub struct QueryCounters {
     duration: Histogram,
     connections: AtomicU64,
     refused: [AtomicU64; Bound::ALL.len()],
+    held: AtomicU64,
+    hold_ends: [AtomicU64; HoldEnd::ALL.len()],
+}
+
+/// How the hold of a query ended: one that waited, or for which a server was allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HoldEnd {
+    /// It got its server.
+    Answered,
+    /// Nothing had matched when its time was over.
+    NoMatch,
+    /// Another error ended it.
+    Failed,
+    /// Its client went away.
+    ClientGone,
+    /// The director stopped.
+    Stopped,
+    /// It was not held, for want of room.
+    Refused,
+}
+
+impl HoldEnd {
+    /// Each of them.
+    pub const ALL: [HoldEnd; 6] = [
+        HoldEnd::Answered,
+        HoldEnd::NoMatch,
+        HoldEnd::Failed,
+        HoldEnd::ClientGone,
+        HoldEnd::Stopped,
+        HoldEnd::Refused,
+    ];
+
+    /// Its name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            HoldEnd::Answered => "answered",
+            HoldEnd::NoMatch => "no_match",
+            HoldEnd::Failed => "failed",
+            HoldEnd::ClientGone => "client_gone",
+            HoldEnd::Stopped => "stopped",
+            HoldEnd::Refused => "refused",
+        }
+    }
 }
 
 /// Which bound refused a connection.
@@ -51,6 +94,8 @@ impl QueryCounters {
             duration: Histogram::new(DURATION_BUCKETS),
             connections: AtomicU64::new(0),
             refused: Default::default(),
+            held: AtomicU64::new(0),
+            hold_ends: Default::default(),
         }
     }
 
@@ -64,7 +109,17 @@ impl QueryCounters {
         self.failed[code as usize].load(Ordering::Relaxed)
     }
 
-    /// Seconds from a complete document to its answer, before that is sent.
+    /// Queries that are held now.
+    pub fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Queries whose hold has ended so.
+    pub fn holds_ended(&self, end: HoldEnd) -> u64 {
+        self.hold_ends[end as usize].load(Ordering::Relaxed)
+    }
+
+    /// Seconds from a complete document to its answer, before that is sent. Without those that were held.
     pub fn duration(&self) -> &Histogram {
         &self.duration
     }
@@ -79,9 +134,14 @@ impl QueryCounters {
         self.refused[bound as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a document that was answered, with the code if it was an error.
+    /// Counts a document that was answered at once, with the code if it was an error.
     pub(super) fn answered(&self, error: Option<ErrorCode>, took: Duration) {
         self.duration.observe(took.as_secs_f64());
+        self.outcome(error);
+    }
+
+    /// Counts a document that was answered.
+    pub(super) fn outcome(&self, error: Option<ErrorCode>) {
         match error {
             None => self.succeeded.fetch_add(1, Ordering::Relaxed),
             Some(code) => self.failed[code as usize].fetch_add(1, Ordering::Relaxed),
@@ -91,6 +151,21 @@ impl QueryCounters {
     /// Counts a document that never became complete.
     pub(super) fn cut(&self, code: ErrorCode) {
         self.failed[code as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A query is held.
+    pub(super) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A query is held no longer.
+    pub(super) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts how a hold ended.
+    pub(super) fn end_hold(&self, end: HoldEnd) {
+        self.hold_ends[end as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn opened(&self) {

@@ -1,11 +1,13 @@
 //! Why a document, or a connection, gets an error: the texts and their codes.
 
 use udp_director_core::{IssueError, QueryError, Refusal};
+use udp_director_inventory::kubernetes::Unsayable;
 use udp_director_wire::{ErrorAnswer, ErrorCode, RequestError};
 
 use super::catalog::NotListed;
 use super::counters::Bound;
 use super::frame::{MAX_DOCUMENT_BYTES, TooLarge};
+use crate::allocation::NoServer;
 
 /// What an error answer says.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,18 @@ pub(super) enum Failure {
     /// Someone asks in the name of another IP.
     #[error("Forbidden: clientIp is not the IP that asks")]
     ForeignClientIp,
+    /// Servers are allocated, and not by that.
+    #[error("Invalid query: labelSelector: {0}")]
+    Unsayable(#[from] Unsayable),
+    /// Servers are allocated, and not by that.
+    #[error("Invalid query: servers of this type are allocated by labels alone, not by {0}")]
+    NotByThat(&'static str),
+    /// No server could be allocated.
+    #[error("Allocation failed: {}; try again later", .0.told())]
+    Allocation(NoServer),
+    /// No room to hold the query.
+    #[error("Overloaded: too many queries wait; try again later")]
+    Waiting,
     /// No backend is what is asked for.
     #[error("No matching resources found")]
     NoMatch,
@@ -47,7 +61,11 @@ impl Failure {
         match self {
             Failure::Request(error) => error.code(),
             Failure::NotListed(error) => error.code(),
-            Failure::Query(_) => ErrorCode::InvalidQuery,
+            Failure::Query(_) | Failure::Unsayable(_) | Failure::NotByThat(_) => ErrorCode::InvalidQuery,
+            Failure::Allocation(NoServer::Overloaded | NoServer::Abandoned) | Failure::Waiting => {
+                ErrorCode::Overloaded
+            }
+            Failure::Allocation(_) => ErrorCode::AllocationFailed,
             Failure::ForeignClientIp => ErrorCode::Forbidden,
             Failure::NoMatch => ErrorCode::NoMatchingResources,
             Failure::Issue(IssueError::Full) | Failure::Connections(_) => ErrorCode::Overloaded,
@@ -65,6 +83,15 @@ impl Failure {
             error.push('…');
         }
         ErrorAnswer { error, code: self.code() }
+    }
+}
+
+impl From<NoServer> for Failure {
+    fn from(why: NoServer) -> Failure {
+        match why {
+            NoServer::NothingMatches => Failure::NoMatch,
+            why => Failure::Allocation(why),
+        }
     }
 }
 
@@ -115,6 +142,8 @@ const MAX_TEXT_CHARS: usize = 512;
 
 #[cfg(test)]
 mod tests {
+    use udp_director_inventory::kubernetes::AllocationError;
+
     use super::*;
 
     #[test]
@@ -135,6 +164,16 @@ mod tests {
             let overloaded = answer.code == ErrorCode::Overloaded;
             assert_eq!(answer.error.ends_with("try again later"), overloaded, "{refusal}");
         }
+    }
+
+    #[test]
+    fn client_is_told_nothing_that_an_api_server_has_said() {
+        let said = AllocationError::Forbidden("system:serviceaccount:proxy:director cannot".to_owned());
+        let answer = Failure::from(NoServer::Refused(said)).answer();
+        assert_eq!(answer.error, "Allocation failed: the cluster gives no server; try again later");
+        assert_eq!(answer.code, ErrorCode::AllocationFailed);
+        assert_eq!(Failure::from(NoServer::NothingMatches).answer().error, "No matching resources found");
+        assert_eq!(Failure::from(NoServer::Overloaded).answer().code, ErrorCode::Overloaded);
     }
 
     #[test]

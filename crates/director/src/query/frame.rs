@@ -117,6 +117,11 @@ impl Framer {
         }
     }
 
+    /// How many bytes are held that have not been taken out.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
     /// Gives memory back, all but `bytes`, when nothing is held.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         self.forget_done();

@@ -8,7 +8,8 @@ use udp_director_dataplane::{Descriptors, Taken};
 
 use super::counters::{Bound, QueryCounters};
 
-/// The bounds of connections. At a bound the newcomer is refused; those that are in stay.
+/// The bounds of connections, or of held queries. At a bound the newcomer is refused; those that are in
+/// stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// From everywhere.
@@ -27,8 +28,9 @@ pub(super) struct Gate {
     inside: Mutex<Inside>,
 }
 
+/// How many are in, in all and from each source.
 #[derive(Debug, Default)]
-struct Inside {
+pub(super) struct Inside {
     total: usize,
     by_source: HashMap<IpAddr, usize>,
 }
@@ -75,7 +77,8 @@ impl Gate {
 }
 
 impl Inside {
-    fn check(&self, source: IpAddr, limits: ConnectionLimits) -> Result<(), Bound> {
+    /// Whether there is room for one more from there.
+    pub(super) fn check(&self, source: IpAddr, limits: ConnectionLimits) -> Result<(), Bound> {
         if self.total >= limits.total {
             return Err(Bound::Total);
         }
@@ -85,12 +88,12 @@ impl Inside {
         Ok(())
     }
 
-    fn enter(&mut self, source: IpAddr) {
+    pub(super) fn enter(&mut self, source: IpAddr) {
         self.total += 1;
         *self.by_source.entry(source).or_default() += 1;
     }
 
-    fn leave(&mut self, source: IpAddr) {
+    pub(super) fn leave(&mut self, source: IpAddr) {
         self.total -= 1;
         let Some(count) = self.by_source.get_mut(&source) else { return };
         *count -= 1;
@@ -107,7 +110,8 @@ impl Drop for Pass {
     }
 }
 
-fn source_of(peer: IpAddr) -> IpAddr {
+/// An IPv4 address, or an IPv6 network of 64 bits.
+pub(super) fn source_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),

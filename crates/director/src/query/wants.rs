@@ -20,7 +20,13 @@ impl Wants {
         compiled: &Query,
         balancer: &Arc<Balancer>,
     ) -> Arc<Wanted> {
-        let anyone = wire::Query { sticky_key: None, client_ip: None, avoid: Vec::new(), ..written.clone() };
+        let anyone = wire::Query {
+            sticky_key: None,
+            client_ip: None,
+            avoid: Vec::new(),
+            wait_seconds: None,
+            ..written.clone()
+        };
         let text = serde_json::to_string(&anyone).expect("a query's keys are texts");
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = known.get(&text).filter(|wanted| Arc::ptr_eq(&wanted.balancer, balancer)) {

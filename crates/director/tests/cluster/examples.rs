@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use udp_director_apiserver::{GameServers, Kubelet, Mode, apply};
+use udp_director_apiserver::{Agones, GameServers, Kubelet, Mode, apply};
 use udp_director_client::Session;
 
 use crate::namespace;
@@ -188,6 +188,17 @@ async fn agones_game_servers_are_reached_on_their_pods() {
     let example = Example::start("agones-gameservers", &[]).await;
     assert_eq!(example.by_token(CANYON, 7777).await, "arena-1");
     assert_eq!(example.by_token(HARBOR, 7777).await, "arena-2", "an allocated one takes players too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agones_game_servers_are_allocated_for_those_who_ask() {
+    Agones::shared().await;
+    let _pods = [pod("arena-1", 71, 7654), pod("arena-2", 72, 7654)];
+    let example = Example::start("agones-allocation", &[]).await;
+    assert_eq!(example.by_token(HARBOR, 7777).await, "arena-2", "it was allocated before and has room");
+    assert_eq!(example.by_token(CANYON, 7777).await, "arena-1", "it is allocated now");
+    let second = example.director.query(CANYON).await;
+    assert!(second["token"].is_string(), "and takes three more: {second}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The director in a cluster: as its own process and service account, beside a real API server.
 
+mod allocation;
 mod bad_objects;
 mod cut;
 mod examples;

@@ -11,11 +11,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use udp_director_core::{
     BackendId, BackendSpec, Balancer, Capacity, ClientAddr, Inventory, Limits, Listener, ListenerId,
     OpenedBy, Opening, Place, Ports, Presented, Protocol, Settings, SharedLedger, Strategy,
 };
 use udp_director_dataplane::{Clock, Descriptors};
+use udp_director_director::allocation::{self, AllocationCounters, Allocations, Errand};
 use udp_director_director::query::{
     Catalog, ConnectionLimits, Deadlines, Migration, Parts, QueryCounters, QueryServer, ResourceType,
 };
@@ -32,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) catalog: Catalog,
     pub(crate) limits: ConnectionLimits,
     pub(crate) deadlines: Deadlines,
+    pub(crate) held: ConnectionLimits,
 }
 
 pub(crate) struct Server {
@@ -39,6 +42,12 @@ pub(crate) struct Server {
     pub(crate) counters: Arc<QueryCounters>,
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
     pub(crate) migrations: mpsc::Receiver<Migration>,
+    /// What is to be done in the cluster: the test plays it.
+    pub(crate) errands: mpsc::Receiver<Errand>,
+    pub(crate) allocations: Arc<AllocationCounters>,
+    published: watch::Sender<u64>,
+    /// Ends what looks after allocated servers.
+    stop_looking: CancellationToken,
     ledger: Arc<SharedLedger>,
     clock: Clock,
     stop: Option<oneshot::Sender<()>>,
@@ -65,6 +74,7 @@ impl Default for Setup {
             ],
             catalog: catalog(&[("lobby", &["games"]), ("gameserver", &["east", "west"])]),
             limits: ConnectionLimits { total: 100, per_source: 100 },
+            held: ConnectionLimits { total: 100, per_source: 100 },
             deadlines: Deadlines { next_line: Duration::from_millis(50), ..Deadlines::DEFAULT },
         }
     }
@@ -83,6 +93,18 @@ impl Server {
         let (catalog, catalogs) = watch::channel(Arc::new(setup.catalog));
         let (requests, migrations) = mpsc::channel(8);
         let (counters, clock) = (Arc::new(QueryCounters::new()), Clock::new());
+        let published = watch::Sender::new(0);
+        let (errands, sent) = mpsc::channel(2 * Allocations::MOST_REQUESTS);
+        let allocation_counters = Arc::new(AllocationCounters::new());
+        let allocations = Arc::new(Allocations::new(allocation::Parts {
+            ledger: Arc::clone(&ledger),
+            clock,
+            published: published.subscribe(),
+            errands,
+            counters: Arc::clone(&allocation_counters),
+        }));
+        let stop_looking = CancellationToken::new();
+        tokio::spawn(Arc::clone(&allocations).look_after(stop_looking.clone(), CancellationToken::new()));
         let server = QueryServer::new(Parts {
             ledger: Arc::clone(&ledger),
             clock,
@@ -92,12 +114,28 @@ impl Server {
             limits: setup.limits,
             descriptors: Descriptors::new(10_000, clock),
             deadlines: setup.deadlines,
+            held: setup.held,
+            published: published.subscribe(),
+            allocations,
         });
         let listener = TcpListener::bind(setup.bind).await.expect("a free port");
         let addr = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(listener, async { drop(stopped.await) }));
-        Server { addr, counters, catalog, migrations, ledger, clock, stop: Some(stop), task }
+        Server {
+            addr,
+            counters,
+            catalog,
+            migrations,
+            errands: sent,
+            allocations: allocation_counters,
+            published,
+            stop_looking,
+            ledger,
+            clock,
+            stop: Some(stop),
+            task,
+        }
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -151,10 +189,34 @@ impl Server {
 
     /// Publishes an inventory of only those backends.
     pub(crate) fn keep_backends(&self, keep: impl Fn(&BackendSpec) -> bool) {
+        let inventory = Arc::clone(self.ledger.lock().inventory());
+        let specs = inventory.backends().iter().map(|backend| (*backend.spec).clone()).filter(keep);
+        self.publish(specs.collect());
+    }
+
+    /// Publishes an inventory of these backends.
+    pub(crate) fn publish(&self, specs: Vec<BackendSpec>) {
         let mut ledger = self.ledger.lock();
-        let inventory = Arc::clone(ledger.inventory());
-        let specs = inventory.backends().iter().map(|backend| backend.spec.clone()).filter(keep);
-        ledger.publish(Arc::new(inventory.next(specs.collect(), Vec::new())), None);
+        let next = ledger.inventory().next(specs, Vec::new());
+        ledger.publish(Arc::new(next), None);
+        drop(ledger);
+        self.published.send_modify(|generation| *generation += 1);
+    }
+
+    /// How many seats of each backend are taken, by name.
+    pub(crate) fn seats(&self) -> Vec<(String, u32)> {
+        let inventory = Arc::clone(self.ledger.lock().inventory());
+        inventory.backends().iter().map(|backend| (backend.spec.name.clone(), backend.load.seats())).collect()
+    }
+
+    /// Clears expired tokens away, as the control task does.
+    pub(crate) fn expire(&self) {
+        self.ledger.lock().expire(self.clock.now());
+    }
+
+    /// Ends what looks after allocated servers, as the end of the process does.
+    pub(crate) fn stop_looking(&self) {
+        self.stop_looking.cancel();
     }
 }
 
@@ -190,6 +252,12 @@ impl Client {
         self.writer.0.shutdown().await.expect("an open connection");
     }
 
+    /// Breaks the connection.
+    pub(crate) fn reset(self) {
+        let stream = self.reader.0.into_inner().reunite(self.writer.0).expect("halves of one connection");
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an open connection");
+    }
+
     /// Waits for the server to close the connection; false when it answers instead.
     pub(crate) async fn is_closed(&mut self) -> bool {
         let read = timeout(PATIENCE, self.reader.0.fill_buf()).await.expect("the end of the connection");
@@ -209,6 +277,11 @@ impl Reader {
 impl Writer {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).await.expect("an open connection");
+    }
+
+    /// Sends all of that; `None` when it is not taken within that time.
+    pub(crate) async fn try_send_within(&mut self, bytes: impl AsRef<[u8]>, within: Duration) -> Option<()> {
+        timeout(within, self.0.write_all(bytes.as_ref())).await.ok()?.ok()
     }
 
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
@@ -254,7 +327,8 @@ fn catalog(listed: &[(&str, &[&str])]) -> Catalog {
 pub(crate) fn catalog_by(strategy: Strategy, listed: &[(&str, &[&str])]) -> Catalog {
     let resource_type = |&(name, namespaces): &(&str, &[&str])| {
         let namespaces = namespaces.iter().map(|&namespace| namespace.to_owned()).collect();
-        (name.to_owned(), ResourceType { namespaces, balancer: Arc::new(Balancer::new(strategy)) })
+        let balancer = Arc::new(Balancer::new(strategy));
+        (name.to_owned(), ResourceType { namespaces, balancer, allocating: None })
     };
     let resource_types = listed.iter().map(resource_type).collect();
     Catalog { resource_types, bind_client_ip: true, expose_backend: false }

@@ -1,7 +1,9 @@
 //! The query server over real sockets, with a real ledger.
 
+mod allocation;
 mod harness;
 mod selection;
+mod waiting;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;

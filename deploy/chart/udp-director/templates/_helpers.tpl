@@ -94,14 +94,25 @@ name it, "name" how Kubernetes objects do. */}}
 {{- end -}}
 
 {{/* What is watched, as JSON: resources by API group below "cluster", and by namespace and API group
-below "namespaces". The same as `udp-director rbac` finds; a test compares them. */}}
+below "namespaces". Below "allocations", by namespace, the verbs by which allocated servers are given
+back. The same as `udp-director rbac` finds; a test compares them. */}}
 {{- define "udp-director.needed" -}}
 {{- $config := include "udp-director.config" . | fromJson -}}
 {{- $cluster := dict -}}
 {{- $namespaces := dict -}}
+{{- $allocations := dict -}}
 {{- if not (dig "inventory" "file" "" $config) -}}
 {{- range $config.resourceQueryMapping -}}
 {{- $mapping := . -}}
+{{- if kindIs "map" $mapping.allocate -}}
+{{- range $mapping.namespaces -}}
+{{- $verbs := default dict (get $allocations .) -}}
+{{- with get (dict "delete" "delete" "ready" "patch") (default "keep" $mapping.allocate.unclaimed) -}}
+{{- $_ := set $verbs . true -}}
+{{- end -}}
+{{- $_ := set $allocations . $verbs -}}
+{{- end -}}
+{{- end -}}
 {{- range (include "udp-director.watched" $mapping | fromJson).watched -}}
 {{- $watched := . -}}
 {{- if or (not $mapping.namespaces) (eq .resource "nodes") -}}
@@ -125,7 +136,10 @@ below "namespaces". The same as `udp-director rbac` finds; a test compares them.
 {{- end -}}
 {{- if not $groups -}}{{- $_ := unset $namespaces $namespace -}}{{- end -}}
 {{- end -}}
-{{- toJson (dict "cluster" $cluster "namespaces" $namespaces) -}}
+{{- range $namespace, $verbs := $allocations -}}
+{{- $_ := set $namespaces $namespace (default dict (get $namespaces $namespace)) -}}
+{{- end -}}
+{{- toJson (dict "cluster" $cluster "namespaces" $namespaces "allocations" $allocations) -}}
 {{- end -}}
 
 {{/* What one mapping watches: its own resource, Services where it goes through them, and what proves
@@ -180,6 +194,19 @@ rules:
   - apiGroups: [{{ $group | quote }}]
     resources: [{{ keys $resources | sortAlpha | join ", " }}]
     verbs: [list, watch]
+{{- end }}
+{{- end -}}
+
+{{/* The further rules of a Role in whose namespace servers are allocated, from the verbs by which they are
+given back. */}}
+{{- define "udp-director.allocationRules" }}
+  - apiGroups: ["allocation.agones.dev"]
+    resources: [gameserverallocations]
+    verbs: [create]
+{{- with keys . | sortAlpha }}
+  - apiGroups: ["agones.dev"]
+    resources: [gameservers]
+    verbs: [{{ join ", " . }}]
 {{- end }}
 {{- end -}}
 

@@ -7,6 +7,7 @@ use udp_director_core::Path;
 use udp_director_inventory::{Condition, Mapping, PortSource, PortsSource, ServiceSource};
 
 use super::Resolver;
+use super::allocate::is_allocated;
 use super::balancing::Balancing;
 use crate::config::DataPort;
 use crate::config::document::{PortMapping, ResourceMapping, StatusQuery};
@@ -32,7 +33,8 @@ impl Resolver<'_> {
         let service = self.service(&written, &key);
         let ports = self.ports(&written, &key, data_ports);
         self.check_address(&written, &key);
-        let ready_when = self.conditions(written.ready_when, &key);
+        let mut ready_when = self.conditions(written.ready_when, &key);
+        ready_when.extend(written.allocate.map(|_| is_allocated()));
         Some(Mapping {
             resource_type: Arc::from(name),
             group: written.group,
