@@ -1,6 +1,7 @@
 //! The director in a cluster: as its own process and service account, beside a real API server.
 
 mod bad_objects;
+mod cordon;
 mod cut;
 mod examples;
 mod faults;

@@ -32,6 +32,7 @@ impl Resolver<'_> {
         let service = self.service(&written, &key);
         let ports = self.ports(&written, &key, data_ports);
         self.check_address(&written, &key);
+        self.check_nodes(&written, &key);
         let ready_when = self.conditions(written.ready_when, &key);
         Some(Mapping {
             resource_type: Arc::from(name),
@@ -42,6 +43,7 @@ impl Resolver<'_> {
             address_path: written.address_path,
             address_type: written.address_type,
             trust_addresses: written.trust_addresses,
+            follow_nodes: written.follow_nodes,
             ports: ports?,
             service,
             ready_when,
@@ -75,6 +77,13 @@ impl Resolver<'_> {
         }
         if written.address_type.is_some() && written.address_path.is_none() && (by_service || !known) {
             self.refuse(&format!("{key}.addressType"), "needs \"addressPath\", where the list stands");
+        }
+    }
+
+    fn check_nodes(&mut self, written: &ResourceMapping, key: &str) {
+        if written.follow_nodes && !ON_NODES.contains(&(&*written.group, &*written.resource)) {
+            let text = "is for pods and gameservers: of no other resource is it known on which Node it runs";
+            self.refuse(&format!("{key}.followNodes"), text);
         }
     }
 
@@ -152,3 +161,7 @@ impl Resolver<'_> {
 
 /// The kinds whose address is found without an `addressPath`, by group and resource.
 const KNOWN_ADDRESSES: [(&str, &str); 2] = [("", "pods"), ("agones.dev", "gameservers")];
+
+/// The kinds of which the Node is known, by group and resource.
+const ON_NODES: [(&str, &str); 4] =
+    [("", "pods"), ("", "pod"), ("agones.dev", "gameservers"), ("agones.dev", "gameserver")];
