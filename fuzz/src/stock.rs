@@ -72,6 +72,7 @@ fn pods(resource_type: &str) -> Mapping {
         address_path: None,
         address_type: None,
         trust_addresses: false,
+        follow_nodes: false,
         capacity: None,
         ports: PortsSource::One(PortSource::Name("game".to_owned())),
         service: None,

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
-use udp_director_core::{BackendSpec, Refused};
+use udp_director_core::{BackendSpec, Refused, Withheld};
 
+use crate::cordon::{is_cordoned, node_of};
 use crate::mapping::Mapping;
 use crate::object::Object;
 use crate::reader::Reader;
@@ -24,10 +25,11 @@ pub fn backends(
 ) -> (Vec<BackendSpec>, Vec<Refused>) {
     let objects: Vec<Object<'_>> = objects.iter().map(Object::new).collect();
     let services = services(&objects, mappings);
+    let cordoned = objects.iter().filter(|object| is_cordoned(**object)).map(|node| node.name).collect();
     let mut specs = Vec::new();
     let mut refused = Vec::new();
     for mapping in mappings {
-        let mut file = FileReader::new(mapping, targets, &services);
+        let mut file = FileReader::new(mapping, targets, &services, &cordoned);
         for object in objects.iter().copied().filter(|object| mapping.claims(*object)) {
             match file.read(object) {
                 Ok(spec) => specs.push(spec),
@@ -58,21 +60,28 @@ struct FileReader<'a> {
     reader: Reader,
     targets: &'a Targets,
     services: &'a Services,
+    /// The names of the Nodes that are cordoned.
+    cordoned: &'a HashSet<&'a str>,
     /// Kind, namespace and name of what was read before.
     seen: HashSet<(&'a str, &'a str, &'a str)>,
     seen_uids: HashSet<String>,
 }
 
 impl<'a> FileReader<'a> {
-    fn new(mapping: &Mapping, targets: &'a Targets, services: &'a Services) -> FileReader<'a> {
+    fn new(
+        mapping: &Mapping,
+        targets: &'a Targets,
+        services: &'a Services,
+        cordoned: &'a HashSet<&'a str>,
+    ) -> FileReader<'a> {
         let reader = Reader::new(mapping);
-        FileReader { reader, targets, services, seen: HashSet::new(), seen_uids: HashSet::new() }
+        FileReader { reader, targets, services, cordoned, seen: HashSet::new(), seen_uids: HashSet::new() }
     }
 
     fn read(&mut self, object: Object<'a>) -> Result<BackendSpec, Reason> {
         object.check_names()?;
         self.check_new(object)?;
-        let spec = match &self.reader.mapping().service {
+        let mut spec = match &self.reader.mapping().service {
             None => self.reader.read(object)?,
             Some(source) => {
                 let mut spec = self.reader.read_unplaced(object)?;
@@ -82,7 +91,15 @@ impl<'a> FileReader<'a> {
             }
         };
         self.targets.check(spec.address)?;
+        if spec.withheld.is_none() && self.is_on_cordoned_node(object) {
+            spec.withheld = Some(Withheld::Cordoned);
+        }
         Ok(spec)
+    }
+
+    fn is_on_cordoned_node(&self, object: Object<'_>) -> bool {
+        let follows = self.reader.mapping().follow_nodes;
+        follows && node_of(object).is_some_and(|node| self.cordoned.contains(node))
     }
 
     fn check_new(&mut self, object: Object<'a>) -> Result<(), Reason> {

@@ -12,6 +12,7 @@
 
 mod address;
 mod backends;
+mod cordon;
 pub mod kubernetes;
 mod mapping;
 mod numbers;

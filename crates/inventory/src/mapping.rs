@@ -38,6 +38,9 @@ pub struct Mapping {
     /// Whether a cluster's objects may name any address that [`Targets`](crate::Targets) allows, also
     /// one of which the API knows no Pod and no Node. A file's always may.
     pub trust_addresses: bool,
+    /// Whether Pods and GameServers take no new players while their Node is cordoned. In a cluster this
+    /// takes a watch on Nodes.
+    pub follow_nodes: bool,
 }
 
 /// The ports of a mapping.

@@ -61,6 +61,10 @@ impl<'a> Object<'a> {
         self.api_version == "v1" && self.kind == "Pod"
     }
 
+    pub(crate) fn is_node(self) -> bool {
+        self.api_version == "v1" && self.kind == "Node"
+    }
+
     pub(crate) fn is_game_server(self) -> bool {
         self.api_version.starts_with("agones.dev/") && self.kind == "GameServer"
     }

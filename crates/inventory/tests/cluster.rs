@@ -31,6 +31,7 @@ impl Rig {
             service: None,
             ready_when: Vec::new(),
             trust_addresses: false,
+            follow_nodes: false,
             capacity: None,
         };
         let cluster = Cluster::follow(client.clone(), vec![mapping], Targets::default());

@@ -421,6 +421,10 @@ pub(super) struct ResourceMapping {
     /// with a status of the 200s in time, the player stays where he is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration_notice: Option<MigrationNotice>,
+    /// Whether Pods and GameServers take no new players while their Node is cordoned. In a cluster this
+    /// takes the right to list and watch Nodes, which holds for the whole cluster.
+    #[serde(default)]
+    pub follow_nodes: bool,
     /// Conditions on the object, all of which must hold before it takes players.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

@@ -2,6 +2,7 @@
 
 mod allocation;
 mod bad_objects;
+mod cordon;
 mod cut;
 mod examples;
 mod faults;

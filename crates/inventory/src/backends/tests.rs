@@ -19,6 +19,7 @@ fn mapping(group: &str, resource: &str) -> Mapping {
         service: None,
         ready_when: Vec::new(),
         trust_addresses: false,
+        follow_nodes: false,
         capacity: None,
     }
 }
@@ -108,6 +109,31 @@ fn status_query_sees_neither_the_spec_nor_a_copy_of_it() {
     assert_eq!(spec.view["status"]["podIP"], "10.0.0.1");
     assert!(!spec.view.to_string().contains("SECRET"));
     assert_eq!(spec.annotations.keys().collect::<Vec<_>>(), ["map"]);
+}
+
+#[test]
+fn node_that_is_cordoned_takes_no_new_players_where_nodes_are_followed() {
+    let on_node = |name: &str, uid: &str, node: &str| {
+        with(with(pod(name), "/spec/nodeName", json!(node)), "/metadata/uid", json!(uid))
+    };
+    let node = |name: &str, unschedulable: Value| {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"unschedulable": unschedulable},
+        })
+    };
+    let objects = [
+        on_node("a", "1", "n1"),
+        on_node("b", "2", "n2"),
+        on_node("c", "3", "unknown"),
+        node("n1", json!(true)),
+        node("n2", json!("true")),
+    ];
+    for (follow_nodes, withheld) in [(true, Some(Withheld::Cordoned)), (false, None)] {
+        let (specs, refused) = read(&Mapping { follow_nodes, ..pods() }, &objects);
+        assert_eq!(refused, []);
+        let found: Vec<_> = specs.into_iter().map(|spec| spec.withheld).collect();
+        assert_eq!(found, [withheld, None, None]);
+    }
 }
 
 #[test]

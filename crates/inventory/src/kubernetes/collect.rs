@@ -1,15 +1,17 @@
 //! What the next inventory is made of: candidates that are proven, those that are refused, and those
 //! that stand in for what is not known yet.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use udp_director_core::{Backend, BackendSpec, Inventory, ObjectRef, Refused};
+use udp_director_core::{Backend, BackendSpec, Inventory, ObjectRef, Refused, Withheld};
 
 use super::address_index::AddressIndex;
 use super::assembly::Assembly;
-use super::needed::{Needed, Proof};
+use super::needed::{NODES, Needed, Proof};
 use super::plan::Served;
 use super::store::{Candidate, Reading};
+use crate::cordon::cordon;
 use crate::reason::Reason;
 use crate::service::Services;
 use crate::targets::Targets;
@@ -29,6 +31,7 @@ impl Assembly {
     /// keeps.
     pub(super) fn collect(&mut self, previous: &Inventory) -> Collected {
         let mut collected = Collected::default();
+        let cordoned = self.cordoned();
         for served in &self.plan.mappings {
             let is_listed = |needed: &Needed| self.stores.get(needed).is_some_and(|store| store.listed);
             let settled = served.depends_on.iter().all(is_listed);
@@ -38,6 +41,7 @@ impl Assembly {
                 pods: &self.pods,
                 nodes: &self.nodes,
                 services: &self.services,
+                cordoned: cordoned.as_ref(),
                 fallback: (!settled).then_some(previous),
             };
             for (needed, reader) in &served.sources {
@@ -55,6 +59,13 @@ impl Assembly {
         }
         collected
     }
+
+    /// The names of the Nodes that are cordoned, once they are known.
+    fn cordoned(&self) -> Option<HashSet<String>> {
+        let nodes = self.stores.get(&Needed::of(NODES, None)).filter(|store| store.listed)?;
+        let cordoned = nodes.objects.iter().filter(|(_, known)| known.cordoned);
+        Some(cordoned.map(|((_, name), _)| name.clone()).collect())
+    }
 }
 
 /// Decides over the candidates of one mapping.
@@ -64,6 +75,8 @@ struct Judge<'a> {
     pods: &'a AddressIndex,
     nodes: &'a AddressIndex,
     services: &'a Services,
+    /// `None` while Nodes have not been listed.
+    cordoned: Option<&'a HashSet<String>>,
     /// Where a backend stands that cannot be judged yet, as long as something has not been listed.
     fallback: Option<&'a Inventory>,
 }
@@ -75,6 +88,8 @@ impl Judge<'_> {
             Reading::Refused(refused) => return collected.refused.push(Arc::clone(refused)),
         };
         let Err(reason) = self.check(candidate) else {
+            let is_cordoned = self.is_cordoned(candidate);
+            cordon(&mut candidate.spec, is_cordoned);
             return collected.specs.push(Arc::clone(&candidate.spec));
         };
         let fallback = self.fallback.and_then(|previous| previous.by_id(&candidate.spec.id));
@@ -97,6 +112,17 @@ impl Judge<'_> {
         }
         let holder = self.served.proof.holder();
         Err(Reason::Unproven { address: candidate.spec.address, holder })
+    }
+
+    /// Whether the candidate's Node is cordoned. One of which nothing is known is not; as long as Nodes
+    /// have not been listed, what was known before holds on.
+    fn is_cordoned(&self, candidate: &Candidate) -> bool {
+        let Some(node) = &candidate.node else { return false };
+        let before = || {
+            let backend = self.fallback.and_then(|previous| previous.by_id(&candidate.spec.id));
+            backend.is_some_and(|backend| backend.spec.withheld == Some(Withheld::Cordoned))
+        };
+        self.cordoned.map_or_else(before, |cordoned| cordoned.contains(&**node))
     }
 
     fn is_proven(&self, candidate: &Candidate) -> bool {

@@ -17,6 +17,7 @@ pub(super) fn mapping(resource_type: &str, group: &str, resource: &str, namespac
         service: None,
         ready_when: Vec::new(),
         trust_addresses: false,
+        follow_nodes: false,
         capacity: None,
     }
 }

@@ -23,7 +23,7 @@ pub struct Needed {
 ///
 /// Beside the mapped resources themselves: Services and EndpointSlices where a mapping goes through
 /// them, and the Pods and Nodes whose addresses its objects may name. Nodes only where a mapping means them:
-/// by `addressType` or path, or by leaving the choice for GameServers to us.
+/// by `addressType` or path, by leaving the choice for GameServers to us, or by following what is cordoned.
 pub fn needed(mappings: &[Mapping]) -> Vec<Needed> {
     let all: BTreeSet<Needed> = mappings.iter().flat_map(needed_by).collect();
     all.iter().filter(|needed| !is_covered(needed, &all)).cloned().collect()
@@ -42,7 +42,7 @@ pub(super) fn needed_by(mapping: &Mapping) -> BTreeSet<Needed> {
     if matches!(proof, Proof::Pods | Proof::PodsOrNodes) {
         all.extend(of(&[PODS]));
     }
-    if matches!(proof, Proof::Nodes | Proof::PodsOrNodes) {
+    if mapping.follow_nodes || matches!(proof, Proof::Nodes | Proof::PodsOrNodes) {
         all.insert(Needed::of(NODES, None));
     }
     all

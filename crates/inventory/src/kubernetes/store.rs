@@ -8,6 +8,7 @@ use udp_director_core::{BackendSpec, Refused, Withheld};
 
 use super::address_index::{of_host, of_node, of_pod};
 use super::plan::Uses;
+use crate::cordon::{cordon, is_cordoned, node_of};
 use crate::object::Object;
 use crate::reader::{Place, Reader, nowhere};
 use crate::service::Rank;
@@ -33,6 +34,8 @@ pub(super) struct Known {
     pub(super) readings: Box<[Reading]>,
     /// Of a Pod or Node, where they are asked for.
     pub(super) addresses: Vec<IpAddr>,
+    /// Whether it is a Node that is cordoned.
+    pub(super) cordoned: bool,
 }
 
 /// What one mapping makes of an object, as far as the object alone tells.
@@ -50,6 +53,8 @@ pub(super) struct Candidate {
     pub(super) own: bool,
     /// Where another object says that this one is, as it was said last.
     pub(super) joined: Option<Joined>,
+    /// The name of its Node, where the mapping follows that.
+    pub(super) node: Option<Box<str>>,
 }
 
 /// A place that another object names.
@@ -73,16 +78,16 @@ impl Store {
             (true, true) => of_pod(object),
             (true, false) => of_node(object),
         };
-        Known { readings, addresses }
+        Known { readings, addresses, cordoned: is_cordoned(object) }
     }
 }
 
 impl Known {
-    /// Whether both say the same; where another object gives the place, what that said last does not
-    /// matter.
+    /// Whether both say the same by themselves: what other objects add to a reading does not matter.
     pub(super) fn says(&self, other: &Known) -> bool {
         let alike = |(a, b): (&Reading, &Reading)| a.says(b);
         self.addresses == other.addresses
+            && self.cordoned == other.cordoned
             && self.readings.len() == other.readings.len()
             && self.readings.iter().zip(&other.readings).all(alike)
     }
@@ -91,9 +96,7 @@ impl Known {
 impl Reading {
     fn says(&self, other: &Reading) -> bool {
         match (self, other) {
-            (Reading::Candidate(a), Reading::Candidate(b)) if a.joined.is_some() => {
-                a.unplaced() == b.unplaced()
-            }
+            (Reading::Candidate(a), Reading::Candidate(b)) => a.says(b),
             (a, b) => a == b,
         }
     }
@@ -113,14 +116,20 @@ impl Candidate {
         self.spec = Arc::new(spec);
     }
 
-    fn unplaced(&self) -> BackendSpec {
-        let mut spec = BackendSpec::clone(&self.spec);
-        let withheld = match &self.joined {
-            Some(joined) => joined.withheld.clone(),
-            None => spec.withheld.take(),
-        };
-        nowhere().put(&mut spec, withheld);
-        spec
+    fn says(&self, other: &Candidate) -> bool {
+        let is_alone = self.joined.is_none() && self.node.is_none();
+        if is_alone { self == other } else { self.by_itself() == other.by_itself() }
+    }
+
+    /// What the object says, without what others add: its place, and that its Node is cordoned.
+    fn by_itself(&self) -> (BackendSpec, bool, Option<&str>) {
+        let mut spec = Arc::clone(&self.spec);
+        cordon(&mut spec, false);
+        let mut spec = Arc::unwrap_or_clone(spec);
+        if let Some(joined) = &self.joined {
+            nowhere().put(&mut spec, joined.withheld.clone());
+        }
+        (spec, self.own, self.node.as_deref())
     }
 }
 
@@ -131,6 +140,7 @@ fn read(reader: &Reader, object: Object<'_>) -> Reading {
         Ok(spec) => Reading::Candidate(Candidate {
             own: object.is_pod() && [of_pod(object), of_host(object)].concat().contains(&spec.address),
             joined: elsewhere.then_some(Joined { withheld: spec.withheld.clone(), place: None }),
+            node: node_of(object).filter(|_| reader.mapping().follow_nodes).map(Box::from),
             spec: Arc::new(spec),
         }),
         Err(reason) => Reading::Refused(Arc::new(reader.refused(object.to_ref(), &reason))),

@@ -142,8 +142,8 @@ back. The same as `udp-director rbac` finds; a test compares them. */}}
 {{- toJson (dict "cluster" $cluster "namespaces" $namespaces "allocations" $allocations) -}}
 {{- end -}}
 
-{{/* What one mapping watches: its own resource, Services where it goes through them, and what proves
-the addresses that its objects name. */}}
+{{/* What one mapping watches: its own resource, Services where it goes through them, what proves the
+addresses that its objects name, and Nodes where it follows them. */}}
 {{- define "udp-director.watched" -}}
 {{- $resource := include "udp-director.resource" . -}}
 {{- $watched := list (dict "group" .group "resource" $resource) -}}
@@ -156,6 +156,9 @@ the addresses that its objects name. */}}
 {{- if . -}}
 {{- $watched = append $watched (dict "group" "" "resource" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if .followNodes -}}
+{{- $watched = append $watched (dict "group" "" "resource" "nodes") -}}
 {{- end -}}
 {{- toJson (dict "watched" $watched) -}}
 {{- end -}}

@@ -33,6 +33,7 @@ impl Resolver<'_> {
         let service = self.service(&written, &key);
         let ports = self.ports(&written, &key, data_ports);
         self.check_address(&written, &key);
+        self.check_nodes(&written, &key);
         let mut ready_when = self.conditions(written.ready_when, &key);
         ready_when.extend(written.allocate.map(|_| is_allocated()));
         Some(Mapping {
@@ -44,6 +45,7 @@ impl Resolver<'_> {
             address_path: written.address_path,
             address_type: written.address_type,
             trust_addresses: written.trust_addresses,
+            follow_nodes: written.follow_nodes,
             ports: ports?,
             service,
             ready_when,
@@ -77,6 +79,13 @@ impl Resolver<'_> {
         }
         if written.address_type.is_some() && written.address_path.is_none() && (by_service || !known) {
             self.refuse(&format!("{key}.addressType"), "needs \"addressPath\", where the list stands");
+        }
+    }
+
+    fn check_nodes(&mut self, written: &ResourceMapping, key: &str) {
+        if written.follow_nodes && !ON_NODES.contains(&(&*written.group, &*written.resource)) {
+            let text = "is for pods and gameservers: of no other resource is it known on which Node it runs";
+            self.refuse(&format!("{key}.followNodes"), text);
         }
     }
 
@@ -154,3 +163,7 @@ impl Resolver<'_> {
 
 /// The kinds whose address is found without an `addressPath`, by group and resource.
 const KNOWN_ADDRESSES: [(&str, &str); 2] = [("", "pods"), ("agones.dev", "gameservers")];
+
+/// The kinds of which the Node is known, by group and resource.
+const ON_NODES: [(&str, &str); 4] =
+    [("", "pods"), ("", "pod"), ("agones.dev", "gameservers"), ("agones.dev", "gameserver")];

@@ -283,6 +283,25 @@ fn mapping_that_says_too_little_or_too_much_is_refused() {
 }
 
 #[test]
+fn nodes_are_followed_for_the_kinds_whose_node_is_known() {
+    for (resource, error) in [
+        ("group: '', version: v1, resource: pods", None),
+        ("group: agones.dev, version: v1, resource: gameservers", None),
+        (
+            "group: example.com, version: v1, resource: matches, addressPath: status.ip",
+            Some("is for pods and gameservers: of no other resource is it known on which Node it runs"),
+        ),
+    ] {
+        let text = LEAST.replace(PODS, &format!("{resource}, portName: game, followNodes: true"));
+        let found = problems(&text);
+        assert_eq!(found.first().map(|problem| &*problem.text), error, "{resource}");
+        if error.is_none() {
+            assert!(config(&text).mappings[0].follow_nodes);
+        }
+    }
+}
+
+#[test]
 fn address_path_may_be_left_out_for_the_kinds_whose_address_is_known() {
     for (group, resource, error) in [
         ("''", "pods", None),

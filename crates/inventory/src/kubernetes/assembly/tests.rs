@@ -1,3 +1,5 @@
+mod cordon;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -336,14 +338,23 @@ fn any_object(resource: usize) -> impl Strategy<Value = Value> {
     let oddity = prop::sample::select(vec!["", "", "/metadata/uid", "/metadata/labels", "/status", "/spec"]);
     (name, address, oddity, any::<bool>()).prop_map(move |(name, address, oddity, flag)| {
         let object = match resource {
-            0 => with(pod(name, address), "/metadata/uid", json!(format!("{name}{flag}"))),
+            0 => with(placed_pod(name, address), "/metadata/uid", json!(format!("{name}{flag}"))),
             1 => game_server(name, address),
-            2 => node(name, address),
+            2 => with(node(name, address), "/spec", json!({"unschedulable": flag})),
             3 => service(name, if flag { "a" } else { "b" }),
             _ => slice(name, if flag { "a" } else { "b" }, address),
         };
         if oddity.is_empty() { object } else { with(object, oddity, json!(["odd"])) }
     })
+}
+
+fn following_nodes(mapping: Mapping) -> Mapping {
+    Mapping { follow_nodes: true, ..mapping }
+}
+
+/// Runs on the Node of its own name.
+fn placed_pod(name: &str, address: &str) -> Value {
+    with(pod(name, address), "/spec/nodeName", json!(name))
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
@@ -396,7 +407,7 @@ fn sorted(mut refused: Vec<Refused>) -> Vec<Refused> {
 proptest! {
     #[test]
     fn increments_come_to_what_a_reading_from_scratch_gives(acts in prop::collection::vec(any_act(), 0..60)) {
-        let mappings = [pods(), game_servers(), by_service()];
+        let mappings = [pods(), game_servers(), by_service()].map(following_nodes);
         let (mut rig, mut scratch) = (Rig::new(&mappings), Rig::new(&mappings));
         let mut objects: Objects = vec![BTreeMap::new(); RESOURCES.len()];
         RESOURCES.iter().for_each(|resource| rig.reset(resource, &[]));
@@ -412,15 +423,12 @@ proptest! {
 
     #[test]
     fn cluster_reads_what_a_file_of_the_same_objects_reads(acts in prop::collection::vec(any_act(), 0..40)) {
-        let trusting = |mapping| Mapping { trust_addresses: true, ..mapping };
+        let trusting = |mapping| following_nodes(Mapping { trust_addresses: true, ..mapping });
         let mappings = [pods(), game_servers(), by_service()].map(trusting);
         let mut rig = Rig::new(&mappings);
         let mut objects: Objects = vec![BTreeMap::new(); RESOURCES.len()];
-        let watched = |resource: &str| rig.assembly.watches().iter().any(|watch| watch.needed.resource == resource);
-        prop_assert!(!watched("nodes"));
-        let acts = acts.into_iter().filter(|act| !matches!(act, Act::Apply(2, _) | Act::Delete(2, _) | Act::Reset(2)));
-        RESOURCES.iter().filter(|resource| **resource != "nodes").for_each(|resource| rig.reset(resource, &[]));
-        acts.for_each(|next| act(&mut rig, &mut objects, next));
+        RESOURCES.iter().for_each(|resource| rig.reset(resource, &[]));
+        acts.into_iter().for_each(|next| act(&mut rig, &mut objects, next));
         rig.next();
         let all: Vec<Value> = objects.iter().flat_map(|objects| objects.values().cloned()).collect();
         let (read, refused) = backends(&all, &mappings, &Targets::default());

@@ -12,6 +12,7 @@ fn mapping_needs_no_more_than_its_addresses_take() {
     let servers = "gameservers.agones.dev in games";
     for (mapping, expected) in [
         (pods(), vec!["pods in games"]),
+        (Mapping { follow_nodes: true, ..pods() }, vec!["nodes", "pods in games"]),
         (game_servers(), vec!["nodes", "pods in games", servers]),
         (with_type("PodIP"), vec!["pods in games", servers]),
         (with_type("InternalIP"), vec!["nodes", servers]),
