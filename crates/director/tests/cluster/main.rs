@@ -79,9 +79,10 @@ async fn players_stay_on_a_pod_that_terminates_until_its_time_is_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn players_move_when_their_server_leaves_and_end_where_nothing_else_matches() {
+async fn players_move_when_their_server_leaves_and_wait_where_nothing_else_matches() {
     let (server, namespace, account, kubelet) = namespace().await;
     let (one, two) = (Server::start("one", [127, 0, 2, 1]), Server::start("two", [127, 0, 2, 2]));
+    let three = Server::start("three", [127, 0, 2, 3]);
     let config = pods_of(&namespace, "", ", whenLost: migrate");
     let director = Director::start(server, &account, &config).await;
     run(&kubelet, "one", &[("map", "sand")], &one).await;
@@ -96,9 +97,10 @@ async fn players_move_when_their_server_leaves_and_end_where_nothing_else_matche
     director.until("he is moved", async || whereabouts(&player).await == "two").await;
 
     kubelet.remove("two").await.expect("it goes");
-    director
-        .until("his session ends", async || director.metric("udp_director_active_sessions").await == 0.0)
-        .await;
+    director.until_no_match(sand).await;
+    run(&kubelet, "three", &[("map", "sand")], &three).await;
+    director.until("he is moved again", async || whereabouts(&player).await == "three").await;
+    assert_eq!(director.metric("udp_director_active_sessions").await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
