@@ -1,6 +1,8 @@
 //! The subcommands, and the exit codes that scripts use: 0 for success, 2 for bad usage or a bad
 //! configuration, 1 for a failure at run time.
 
+mod admin;
+
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,6 +97,8 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:9000", value_name = "HOST:PORT")]
         server: String,
     },
+    #[command(flatten)]
+    Admin(admin::AdminCommand),
 }
 
 /// Why a command did not succeed.
@@ -169,7 +173,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             print(roles_for(&config, &account, followed.as_ref()).trim_end())
         }
         Command::Schema => print(&serde_json::to_string_pretty(&json_schema()).map_err(anyhow::Error::from)?),
-        Command::Query { document, server } => runtime()?.block_on(query(&document, &server)),
+        Command::Query { document, server } => runtime()?.block_on(query(document, &server)),
+        Command::Admin(command) => admin::run(command),
     }
 }
 
@@ -277,12 +282,18 @@ fn print(line: &str) -> Result<(), Failure> {
     }
 }
 
-async fn query(document: &str, server: &str) -> Result<(), Failure> {
-    let mut text = document.to_owned();
-    if document == "-" {
-        text.clear();
-        io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+/// The document itself, or what standard input holds where it is `-`.
+fn document(given: String) -> Result<String, Failure> {
+    if given != "-" {
+        return Ok(given);
     }
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+    Ok(text)
+}
+
+async fn query(given: String, server: &str) -> Result<(), Failure> {
+    let text = document(given)?;
     let deadline = QUERY_DEADLINE + asked_wait(&text);
     let answer = timeout(deadline, ask(&text, server))
         .await
