@@ -134,6 +134,10 @@ impl Rig {
         answer
     }
 
+    pub(crate) fn admin_address(&self) -> String {
+        self.director().bound().admin.to_string()
+    }
+
     /// A request to the admin API: the status, and the body, which is JSON.
     pub(crate) fn api(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let mut stream = connect(self.director().bound().admin);

@@ -29,7 +29,7 @@ pub(in crate::command) struct MigrateArgs {
     #[arg(conflicts_with_all = ["to", "query", "share", "per_second", "dry_run", "wait"])]
     abort: Option<u64>,
     /// Only such a share of the server's players, such as `25%`, at random; all without it.
-    #[arg(long, requires = "backend", value_parser = share)]
+    #[arg(long, conflicts_with = "session", value_parser = share)]
     share: Option<f64>,
     /// To that server: TYPE/NAMESPACE/NAME, or its UID. Without this and `--query`, each goes to another
     /// that is what he asked for himself.
