@@ -158,13 +158,15 @@ impl Forwarder {
             self.renew(key, migrated.generation);
             return Ok(());
         }
+        // Who has the address of a backend that is gone is nobody to be heard.
+        let grace = (!half.parked).then(|| locked.now + self.settings.migration_grace);
         let upstream = match self.return_to(to) {
             Some(upstream) => upstream,
             None => self.acquire(to.addr, locked.open)?,
         };
         let migrated = locked.ledger.migrate(to.moving(Some(upstream.clone())), locked.now);
         self.switch(key, to.addr, upstream, migrated.generation);
-        self.retire(to.session, migrated.left, Some(locked.now + self.settings.migration_grace), locked.now);
+        self.retire(to.session, migrated.left, grace, locked.now);
         Ok(())
     }
 

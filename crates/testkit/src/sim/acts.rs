@@ -7,7 +7,7 @@ use std::time::Duration;
 use udp_director_core::{
     Arrival, Backend, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Elsewhere, Inventory,
     Issue, IssueError, Ledger, ListenerId, Located, Message, MovedBy, Place, Player as Leaver, Query,
-    Refusal, Reply, Seat, Settings, Strategy, Wanted, WorkerId,
+    Refusal, Reply, Seat, SessionId, Settings, Strategy, Wanted, WorkerId,
 };
 use udp_director_wire::{self as wire, ControlPacket, Token};
 
@@ -153,6 +153,17 @@ impl World {
 
     /// Publishes another inventory, and lets the sessions be closed whose backend is gone.
     pub fn publish(&mut self, backends: Vec<BackendSpec>) {
+        self.put_in_force(backends);
+        self.tell_leavers(|session, seat| Message::Close { session, seat });
+    }
+
+    /// Publishes another inventory, and lets the sessions be parked whose backend is gone.
+    pub fn publish_and_park(&mut self, backends: Vec<BackendSpec>) {
+        self.put_in_force(backends);
+        self.tell_leavers(|session, seat| Message::Park { session, seat });
+    }
+
+    fn put_in_force(&mut self, backends: Vec<BackendSpec>) {
         let inventory = Arc::new(self.ledger.lock().inventory().next(backends, Vec::new()));
         let default_endpoint = self
             .setup
@@ -160,9 +171,12 @@ impl World {
             .has_default_endpoint
             .then(|| Arc::new(default_endpoint(Arc::clone(&inventory))));
         self.ledger.lock().publish(inventory, default_endpoint);
+    }
+
+    fn tell_leavers(&mut self, what: impl Fn(SessionId, Arc<Seat>) -> Message) {
         for player in self.leavers(Ledger::is_gone) {
             for at in player.sessions {
-                self.order(at.place, Message::Close { session: at.id, seat: Arc::clone(&player.seat) });
+                self.order(at.place, what(at.id, Arc::clone(&player.seat)));
             }
         }
     }

@@ -114,3 +114,59 @@ fn nobody_new_comes_to_a_backend_that_leaves_but_who_is_there_may_open_more() {
     world.run_out();
     world.assert_empty();
 }
+
+#[test]
+fn nothing_goes_to_or_comes_from_the_address_of_a_backend_that_is_gone() {
+    let alice = client("192.0.2.1:5000");
+    let (mut world, _) = playing(Setup::default(), alice);
+    let seen = world.watch().arrival(b"before").clone();
+    world.publish_and_park(Vec::new());
+    world.settle();
+    world.send(GAME, alice, b"to nobody");
+    world.reply(seen.addr, seen.upstream, b"from a stranger");
+    world.settle();
+    assert!(!world.watch().has_arrived(b"to nobody"));
+    assert_eq!((world.drops(Dropped::Parked), world.sessions()), (1, 1));
+    world.publish_and_park(vec![backend("beta", 2)]);
+    world.evacuate();
+    world.settle();
+    world.send(GAME, alice, b"after");
+    // No grace: who has the address now is not the backend that the player has left.
+    world.reply(seen.addr, seen.upstream, b"from a stranger still");
+    world.settle();
+    assert_eq!(world.watch().backend_of(b"after"), "beta");
+    assert!(!world.watch().has_delivered(GAME, alice, b"from a stranger"));
+    assert!(!world.watch().has_delivered(GAME, alice, b"from a stranger still"));
+    world.run_out();
+    world.assert_empty();
+}
+
+#[test]
+fn parked_player_who_is_silent_ends_and_leaves_nothing() {
+    let alice = client("192.0.2.1:5000");
+    let (mut world, _) = playing(Setup::default(), alice);
+    world.publish_and_park(Vec::new());
+    world.settle();
+    world.run_out();
+    world.assert_empty();
+}
+
+#[test]
+fn parked_player_resumes_elsewhere_and_stays_parked() {
+    let (here, there) = two_workers();
+    let (mut world, token) = playing(Setup { workers: 2, ..Setup::default() }, here);
+    world.publish_and_park(Vec::new());
+    world.settle();
+    world.control(GAME, there, token);
+    world.send(GAME, there, b"to nobody");
+    world.settle();
+    assert!(!world.watch().has_arrived(b"to nobody"));
+    world.publish_and_park(vec![backend("beta", 2)]);
+    world.evacuate();
+    world.settle();
+    world.send(GAME, there, b"after");
+    world.settle();
+    assert_eq!(world.watch().backend_of(b"after"), "beta");
+    world.run_out();
+    world.assert_empty();
+}
