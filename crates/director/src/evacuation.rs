@@ -135,16 +135,15 @@ impl Evacuation {
             .collect();
         let (mut moved, mut closed) = (0, 0);
         for (id, fate) in &due {
-            for player in self.players_on(id) {
-                match fate {
-                    Fate::Close => {
-                        closed += 1;
-                        self.tell(&player, Ending::Close);
-                    }
-                    Fate::Move => {
-                        moved += 1;
-                        self.queue.extend(player.sessions.first().map(|at| at.id));
-                    }
+            let players = self.with.ledger.lock().players_on(id);
+            match fate {
+                Fate::Move => {
+                    moved += players.len();
+                    self.queue.extend(players);
+                }
+                Fate::Close => {
+                    closed += players.len();
+                    players.into_iter().for_each(|player| self.close(player));
                 }
             }
         }
@@ -153,9 +152,11 @@ impl Evacuation {
         }
     }
 
-    fn players_on(&self, backend: &BackendId) -> Vec<Player> {
-        let ledger = self.with.ledger.lock();
-        ledger.players_on(backend).into_iter().filter_map(|id| ledger.player_of(id)).collect()
+    fn close(&mut self, id: SessionId) {
+        let player = self.with.ledger.lock().player_of(id);
+        if let Some(player) = player {
+            self.tell(&player, Ending::Close);
+        }
     }
 
     /// Does what is due: moves as many as the rate allows, and closes what is to be closed.

@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use udp_director_core::{Query, SessionId, Wanted};
 use udp_director_wire as wire;
 
@@ -60,7 +61,10 @@ pub(super) async fn begin(
     let dry_run = request.dry_run;
     let order = order(&api, request)?;
     if dry_run {
-        return Ok(json(StatusCode::OK, &rehearse(&order, api.ledger(), rules::seed())?));
+        // With many players that takes a while, in which other requests are answered.
+        let rehearsal = spawn_blocking(move || rehearse(&order, api.ledger(), rules::seed()));
+        let rehearsal = rehearsal.await.expect("a rehearsal does not panic")?;
+        return Ok(json(StatusCode::OK, &rehearsal));
     }
     Ok(json(StatusCode::ACCEPTED, &api.jobs.begin(order, api.ledger(), rules::seed())?))
 }
