@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use udp_director_core::{
-    Arrival, Backend, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Elsewhere, Inventory,
-    Issue, IssueError, Ledger, ListenerId, Located, Message, MovedBy, Place, Player as Leaver, Query,
-    Refusal, Reply, Seat, SessionId, Settings, Strategy, Wanted, WorkerId,
+    Arrival, BackendAddr, BackendSpec, Balancer, ClientAddr, DefaultEndpoint, Inventory, Issue, IssueError,
+    Ledger, ListenerId, Message, Place, Query, Seat, Settings, Strategy, Wanted, WorkerId,
 };
 use udp_director_wire::{self as wire, ControlPacket, Token};
 
+use super::link::Way;
 use super::player::{Player, PlayerId};
 use super::random::mix;
 use super::world::{Happening, PUBLIC, World};
@@ -24,10 +24,7 @@ impl World {
 
     /// Sends a datagram to one of several addresses of the director.
     pub fn send_to(&mut self, arrival: Arrival, payload: &[u8]) {
-        for delay in self.setup.client_link.carry(&mut self.random) {
-            let happening = Happening::FromClient { arrival, payload: payload.to_vec() };
-            self.queue.push(self.now + delay, happening);
-        }
+        self.carry(Way::FromClient(arrival), payload);
     }
 
     /// Sends a bare token.
@@ -54,6 +51,15 @@ impl World {
     pub fn play(&mut self, id: PlayerId, span: Duration) {
         let now = self.now;
         self.players[id.0 as usize].play(now + span, now);
+    }
+
+    /// Lets a player send that many beats at once, beside those that are due.
+    pub fn burst(&mut self, id: PlayerId, count: u32) {
+        let player = &mut self.players[id.0 as usize];
+        let (listener, client) = (player.listener(), player.client());
+        for beat in player.burst(count) {
+            self.send(listener, client, &beat);
+        }
     }
 
     /// Lets a player move to the backend of a token.
@@ -89,13 +95,6 @@ impl World {
         Ok(token)
     }
 
-    fn leavers(&self, on: impl Fn(&Ledger, &Backend) -> bool) -> Vec<Leaver> {
-        let ledger = self.ledger.lock();
-        let players = ledger.played().flat_map(|backend| ledger.players_on(backend));
-        let players = players.filter_map(|id| ledger.player_of(id));
-        players.filter(|player| on(&ledger, player.seat.backend())).collect()
-    }
-
     fn next_token(&mut self) -> Token {
         self.tokens += 1;
         let text = format!("{:08x}-0000-4000-8000-{:012x}", mix(self.tokens) as u32, self.tokens);
@@ -117,53 +116,26 @@ impl World {
         Ok(token)
     }
 
-    /// Moves every player who wants another backend than the one he is on now.
-    pub fn evacuate(&mut self) {
-        for player in self.leavers(|_, _| true) {
-            let Elsewhere::There(seat) = self.ledger.lock().elsewhere(&player, 0) else { continue };
-            let seat = Arc::new(seat);
-            for at in player.sessions {
-                let resets = Arc::clone(&self.resets);
-                let reply =
-                    Reply::new(move |outcome| resets.lock().expect("no test panics in it").push(outcome));
-                let by = MovedBy::Director(Arc::clone(&seat));
-                self.order(at.place, Message::Migrate { session: at.id, by, reply });
-            }
-        }
-    }
-
-    /// Asks over the query port to move the sessions of one token to the backend of another.
-    ///
-    /// # Errors
-    /// When the ledger refuses the reset as a whole.
-    pub fn reset(&mut self, session: Token, token: Token, asked_by: IpAddr) -> Result<usize, Refusal> {
-        let sessions = self.ledger.lock().admit_reset(&session, &token, asked_by, self.now)?;
-        for &Located { id, place, .. } in &sessions {
-            let resets = Arc::clone(&self.resets);
-            let reply = Reply::new(move |outcome| resets.lock().expect("no test panics in it").push(outcome));
-            self.order(place, Message::Migrate { session: id, by: token.into(), reply });
-        }
-        Ok(sessions.len())
-    }
-
-    /// What came of the resets so far, session by session.
-    pub fn resets(&self) -> Vec<Result<(), Refusal>> {
-        self.resets.lock().expect("no test panics in it").clone()
-    }
-
     /// Publishes another inventory, and lets the sessions be closed whose backend is gone.
     pub fn publish(&mut self, backends: Vec<BackendSpec>) {
-        self.put_in_force(backends);
-        self.tell_leavers(|session, seat| Message::Close { session, seat });
+        self.enter(backends);
+        for player in self.players_on(Ledger::is_gone) {
+            self.close(player);
+        }
     }
 
     /// Publishes another inventory, and lets the sessions be parked whose backend is gone.
     pub fn publish_and_park(&mut self, backends: Vec<BackendSpec>) {
-        self.put_in_force(backends);
-        self.tell_leavers(|session, seat| Message::Park { session, seat });
+        self.enter(backends);
+        for player in self.players_on(Ledger::is_gone) {
+            self.park(player);
+        }
     }
 
-    fn put_in_force(&mut self, backends: Vec<BackendSpec>) {
+    pub(super) fn enter(&mut self, backends: Vec<BackendSpec>) {
+        if self.setup.servers_outlive_inventory {
+            self.servers.extend(backends.iter().map(|spec| (spec.address, spec.name.clone())));
+        }
         let inventory = Arc::new(self.ledger.lock().inventory().next(backends, Vec::new()));
         let default_endpoint = self
             .setup
@@ -171,14 +143,6 @@ impl World {
             .has_default_endpoint
             .then(|| Arc::new(default_endpoint(Arc::clone(&inventory))));
         self.ledger.lock().publish(inventory, default_endpoint);
-    }
-
-    fn tell_leavers(&mut self, what: impl Fn(SessionId, Arc<Seat>) -> Message) {
-        for player in self.leavers(Ledger::is_gone) {
-            for at in player.sessions {
-                self.order(at.place, what(at.id, Arc::clone(&player.seat)));
-            }
-        }
     }
 
     /// Puts other settings in force.
@@ -193,13 +157,10 @@ impl World {
 
     /// Lets a backend send to one of the director's upstream sockets.
     pub fn reply(&mut self, source: BackendAddr, upstream: i32, payload: &[u8]) {
-        for delay in self.setup.cluster_link.carry(&mut self.random) {
-            let happening = Happening::FromBackend { upstream, source, payload: payload.to_vec() };
-            self.queue.push(self.now + delay, happening);
-        }
+        self.carry(Way::FromBackend { upstream, source }, payload);
     }
 
-    fn order(&mut self, place: Place, message: Message) {
+    pub(super) fn order(&mut self, place: Place, message: Message) {
         let Place::Worker(worker) = place else { return };
         let delay = self.random.within(&self.setup.message_delay);
         self.queue.push(self.now + delay, Happening::Message { worker, message });

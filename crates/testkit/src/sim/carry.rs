@@ -8,8 +8,9 @@ use udp_director_core::{
 };
 
 use super::beat::Beat;
+use super::link::Way;
 use super::player::Player;
-use super::watch::{Arrived, Delivered};
+use super::watch::{Arrived, Carried, Delivered};
 use super::world::{Happening, Worker, World};
 
 impl World {
@@ -72,16 +73,31 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::FromClient { arrival, payload } => self.client_datagram(&arrival, &payload),
-            Happening::AtBackend { upstream, to, payload } => self.reach_backend(upstream, to, payload),
-            Happening::FromBackend { upstream, source, payload } => {
-                self.backend_datagram(upstream, source, &payload);
-            }
-            Happening::AtClient { to, payload } => self.reach_client(&to, payload),
+            Happening::Arrival { way, payload } => match way {
+                Way::FromClient(arrival) => self.client_datagram(&arrival, &payload),
+                Way::ToBackend { upstream, to } => self.reach_backend(upstream, to, payload),
+                Way::FromBackend { upstream, source } => self.backend_datagram(upstream, source, &payload),
+                Way::ToClient(to) => self.reach_client(&to, payload),
+            },
             Happening::Message { worker, message } => {
                 self.with_forwarder(worker, |forwarder, cx| forwarder.message(message, cx));
             }
         }
+    }
+
+    /// Gives a datagram to the link on that way.
+    pub(super) fn carry(&mut self, way: Way, payload: &[u8]) {
+        let link = match way {
+            Way::FromClient(_) | Way::ToClient(_) => &self.setup.client_link,
+            Way::ToBackend { .. } | Way::FromBackend { .. } => &self.setup.cluster_link,
+        };
+        let mut copies = 0;
+        for delay in link.carry(&mut self.random) {
+            copies += 1;
+            let happening = Happening::Arrival { way, payload: payload.to_vec() };
+            self.queue.push(self.now + delay, happening);
+        }
+        self.watch.carried.push(Carried { at: self.now, way, payload: payload.to_vec(), copies });
     }
 
     fn client_datagram(&mut self, arrival: &Arrival, payload: &[u8]) {
@@ -98,17 +114,15 @@ impl World {
 
     fn send_to_backend(&mut self, upstream: i32, to: BackendAddr, payload: &[u8]) {
         assert!(self.sockets.can_send(upstream), "a datagram leaves by a socket that is open");
-        for delay in self.setup.cluster_link.carry(&mut self.random) {
-            let happening = Happening::AtBackend { upstream, to, payload: payload.to_vec() };
-            self.queue.push(self.now + delay, happening);
-        }
+        self.carry(Way::ToBackend { upstream, to }, payload);
     }
 
     fn reach_backend(&mut self, upstream: i32, to: BackendAddr, payload: Vec<u8>) {
         let inventory = Arc::clone(self.ledger.lock().inventory());
         let found = inventory.backends().iter().find(|backend| backend.spec.address == to.ip());
-        let name = found.map(|backend| backend.spec.name.clone()).unwrap_or_default();
-        if !name.is_empty() {
+        let name = found.map(|backend| &backend.spec.name).or_else(|| self.servers.get(&to.ip()));
+        let name = name.cloned().unwrap_or_default();
+        if !name.is_empty() && !self.silent.contains(&name) {
             self.reply(to, upstream, &[&payload, name.as_bytes()].concat());
         }
         self.watch.arrived.push(Arrived { at: self.now, backend: name, addr: to, upstream, payload });
@@ -124,10 +138,7 @@ impl World {
     }
 
     fn send_to_client(&mut self, to: Return, payload: &[u8]) {
-        for delay in self.setup.client_link.carry(&mut self.random) {
-            let happening = Happening::AtClient { to, payload: payload.to_vec() };
-            self.queue.push(self.now + delay, happening);
-        }
+        self.carry(Way::ToClient(to), payload);
     }
 
     fn reach_client(&mut self, to: &Return, payload: Vec<u8>) {
@@ -146,7 +157,8 @@ impl World {
         call: impl FnOnce(&mut Forwarder, &mut Context<'_>) -> T,
     ) -> T {
         let sockets = &mut self.sockets;
-        let mut open = |_, index| Some(sockets.open(worker, index));
+        let are_short = self.sockets_are_short;
+        let mut open = |_, index| (!are_short).then(|| sockets.open(worker, index));
         let mut cx = Context { now: self.now, ledger: &self.ledger, open: &mut open };
         let outcome = call(&mut self.workers[usize::from(worker.0)].forwarder, &mut cx);
         while let Some(effect) = self.workers[usize::from(worker.0)].forwarder.pop_effect() {

@@ -3,7 +3,32 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use udp_director_core::{Arrival, BackendAddr, Return};
+
 use super::random::Random;
+
+/// From where to where a datagram is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From a client to the director.
+    FromClient(Arrival),
+    /// From the director to a backend.
+    ToBackend {
+        /// The director's socket that it left by.
+        upstream: i32,
+        /// The backend.
+        to: BackendAddr,
+    },
+    /// From a backend to the director.
+    FromBackend {
+        /// The director's socket that it goes to.
+        upstream: i32,
+        /// The backend.
+        source: BackendAddr,
+    },
+    /// From the director to a client.
+    ToClient(Return),
+}
 
 /// One way between two places. A latency that varies reorders.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,8 +10,8 @@ use super::beat::{Beat, Echo};
 /// How long a player waits for an acknowledgement before it asks again.
 const REPEAT: Duration = Duration::from_millis(100);
 
-/// From one beat to the next: 60 Hz.
-const PERIOD: Duration = Duration::from_micros(16_667);
+/// From one beat of a player to the next: 60 Hz.
+pub const PERIOD: Duration = Duration::from_micros(16_667);
 
 /// Which player.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +132,14 @@ impl Player {
             self.beats += 1;
             self.beat_due = now + PERIOD;
         }
+        datagrams
+    }
+
+    /// The next beats, at once.
+    pub(super) fn burst(&mut self, count: u32) -> Vec<Vec<u8>> {
+        let beat = |number| Beat { player: self.id.0, number }.encode();
+        let datagrams = (self.beats..self.beats + count).map(beat).collect();
+        self.beats += count;
         datagrams
     }
 

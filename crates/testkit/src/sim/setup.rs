@@ -31,6 +31,8 @@ pub struct Setup {
     pub settings: Settings,
     /// The first inventory. Those of the type `lobby` are the default endpoint's, if there is one.
     pub backends: Vec<BackendSpec>,
+    /// Whether a game server goes on answering when the inventory has it no longer.
+    pub servers_outlive_inventory: bool,
     /// Between clients and the director.
     pub client_link: Link,
     /// Between the director and backends.
@@ -48,6 +50,7 @@ impl Default for Setup {
             max_upstreams: 1000,
             settings: settings(),
             backends: vec![backend("alpha", 1), backend("beta", 2)],
+            servers_outlive_inventory: false,
             client_link: Link::instant(),
             cluster_link: Link::instant(),
             message_delay: Duration::ZERO..Duration::ZERO,

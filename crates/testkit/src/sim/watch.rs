@@ -5,16 +5,32 @@ use std::net::IpAddr;
 use udp_director_core::{BackendAddr, ClientAddr, ListenerId, Moment};
 
 use super::beat::Beat;
+use super::link::Way;
 
 /// Everything that was seen so far, in order.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// The beats that reached the director.
     pub beats: Vec<Beat>,
+    /// What was given to links, and what they made of it.
+    pub carried: Vec<Carried>,
     /// What reached backends.
     pub arrived: Vec<Arrived>,
     /// What reached clients, or the places where they have been.
     pub delivered: Vec<Delivered>,
+}
+
+/// A datagram that was given to a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// When.
+    pub at: Moment,
+    /// On which way.
+    pub way: Way,
+    /// The datagram.
+    pub payload: Vec<u8>,
+    /// How many of it arrive: none where the link loses it, two where it doubles it.
+    pub copies: usize,
 }
 
 /// A datagram that has reached a backend.

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use udp_director_core::{
-    Arrival, Backend, BackendAddr, ClientAddr, Counters, Dropped, Event, Forwarder, Holdings, ListenerId,
-    Message, Moment, Refusal, Return, Settings, SharedLedger, WorkerId,
+    Backend, ClientAddr, Counters, Dropped, Event, Forwarder, Holdings, ListenerId, Message, Moment, Refusal,
+    Settings, SharedLedger, WorkerId,
 };
 
+use super::link::Way;
 use super::player::{Player, PlayerId};
 use super::queue::Queue;
 use super::random::{Random, mix};
@@ -31,6 +32,12 @@ pub struct World {
     /// When the last message between two workers arrives: the next one does not overtake it.
     pub(super) told: HashMap<(WorkerId, WorkerId), Moment>,
     pub(super) tokens: u64,
+    /// Game servers that the inventory has or had, where they outlive it.
+    pub(super) servers: HashMap<IpAddr, String>,
+    /// The backends that take datagrams and answer none.
+    pub(super) silent: HashSet<String>,
+    /// Whether no further upstream socket is to be had.
+    pub(super) sockets_are_short: bool,
     /// Outcomes of resets over the query port.
     pub(super) resets: Arc<Mutex<Vec<Result<(), Refusal>>>>,
     pub(super) watch: Watch,
@@ -45,10 +52,7 @@ pub(super) struct Worker {
 /// Something that is under way.
 #[derive(Debug)]
 pub(super) enum Happening {
-    FromClient { arrival: Arrival, payload: Vec<u8> },
-    AtBackend { upstream: i32, to: BackendAddr, payload: Vec<u8> },
-    FromBackend { upstream: i32, source: BackendAddr, payload: Vec<u8> },
-    AtClient { to: Return, payload: Vec<u8> },
+    Arrival { way: Way, payload: Vec<u8> },
     Message { worker: WorkerId, message: Message },
 }
 
@@ -71,6 +75,9 @@ impl World {
             players: Vec::new(),
             told: HashMap::new(),
             tokens: 0,
+            servers: HashMap::new(),
+            silent: HashSet::new(),
+            sockets_are_short: false,
             resets: Arc::default(),
             watch: Watch::default(),
             setup,
