@@ -93,6 +93,8 @@ pub(crate) struct Control {
     pub(crate) jobs: Arc<Jobs>,
     /// What moves them all.
     pub(crate) mover: Mover,
+    /// Whether it was an operator's turn last.
+    pub(crate) is_operators_turn: bool,
     /// How many refused objects may be logged until `refusals_again`.
     pub(crate) refusals_to_log: usize,
     pub(crate) refusals_again: Moment,
@@ -181,7 +183,8 @@ impl Control {
         self.move_players(now);
     }
 
-    /// Takes note of the moves that have ended, and begins as many as the rate allows.
+    /// Takes note of the moves that have ended, and begins as many as the rate allows. Who leaves comes
+    /// first; then operators and those who had nowhere to go take turns.
     fn move_players(&mut self, now: Moment) {
         while let Some(moved) = self.mover.ended() {
             match moved.wanted_by {
@@ -191,7 +194,15 @@ impl Control {
         }
         let per_second = self.config.max_migrations_per_second;
         self.evacuation.step(now, &mut self.mover, per_second);
-        self.jobs.step(now, &mut self.mover, per_second);
+        let mut idle = 0;
+        while idle < 2 {
+            self.is_operators_turn = !self.is_operators_turn;
+            let taken = match self.is_operators_turn {
+                true => self.jobs.take_turn(now, &mut self.mover, per_second),
+                false => self.evacuation.try_again(now, &mut self.mover, per_second),
+            };
+            idle = if taken { 0 } else { idle + 1 };
+        }
     }
 
     async fn config_changed(&mut self, text: anyhow::Result<String>) {

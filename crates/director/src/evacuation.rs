@@ -3,13 +3,13 @@
 //! A backend leaves when it is gone, when somebody wants it so (it drains, terminates, is cordoned), or
 //! when it has not been ready for a while: one that flaps keeps its players.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tracing::{info, warn};
 use udp_director_core::{
-    Backend, BackendId, Elsewhere, Inventory, Moment, Place, Player, Refusal, Seat, SessionId,
+    Backend, BackendId, Elsewhere, Inventory, Moment, Place, Player, Refusal, Seat, Session, SessionId,
 };
 
 use crate::config::{Config, WhenLost, WhenNothingMatches};
@@ -27,9 +27,13 @@ pub(crate) struct Evacuation {
     with: Movers,
     /// Backends that players are to leave.
     leaving: HashMap<BackendId, Leaving>,
-    /// One session of each player who is to move.
+    /// One session of each player who is to move, until he has or need not any more.
+    entered: HashSet<SessionId>,
+    /// Those of them whose first turn is to come.
     queue: VecDeque<SessionId>,
-    /// Those who are tried again: a worker was busy, or they had nowhere to go.
+    /// Those who are tried again now: a worker was busy, or they had nowhere to go.
+    retries: VecDeque<SessionId>,
+    /// Those who are tried again in a moment.
     stuck: Vec<SessionId>,
     stuck_until: Moment,
     /// Who was moved a moment ago, and until when he stays.
@@ -75,7 +79,9 @@ impl Evacuation {
         Evacuation {
             with,
             leaving: HashMap::new(),
+            entered: HashSet::new(),
             queue: VecDeque::new(),
+            retries: VecDeque::new(),
             stuck: Vec::new(),
             stuck_until: Moment::default(),
             settled: HashMap::new(),
@@ -137,10 +143,7 @@ impl Evacuation {
         for (id, fate) in &due {
             let players = self.with.ledger.lock().players_on(id);
             match fate {
-                Fate::Move => {
-                    moved += players.len();
-                    self.queue.extend(players);
-                }
+                Fate::Move => moved += players.into_iter().filter(|player| self.enter(*player)).count(),
                 Fate::Close => {
                     closed += players.len();
                     players.into_iter().for_each(|player| self.close(player));
@@ -152,6 +155,21 @@ impl Evacuation {
         }
     }
 
+    /// Enters a player who is to move; says whether he was not entered before. Nothing is sent to a backend
+    /// that is gone, however long it takes until it is his turn: its address may be anybody's.
+    fn enter(&mut self, id: SessionId) -> bool {
+        let ledger = self.with.ledger.lock();
+        let Some(player) = ledger.player_of(id) else { return false };
+        let gone = ledger.is_gone(player.seat.backend());
+        drop(ledger);
+        if gone {
+            self.tell(&player, Ending::Park);
+        }
+        let fresh = player.sessions.first().map(|at| at.id).filter(|id| self.entered.insert(*id));
+        self.queue.extend(fresh);
+        fresh.is_some()
+    }
+
     fn close(&mut self, id: SessionId) {
         let player = self.with.ledger.lock().player_of(id);
         if let Some(player) = player {
@@ -159,12 +177,12 @@ impl Evacuation {
         }
     }
 
-    /// Does what is due: moves as many as the rate allows, and closes what is to be closed.
+    /// Does what is due: gives each his first turn, as far as the rate allows, and parks and closes.
     pub(crate) fn step(&mut self, now: Moment, mover: &mut Mover, per_second: u32) {
         self.enter_due(now);
         if now >= self.stuck_until {
             self.stuck_until = now + RETRY;
-            self.queue.extend(self.stuck.drain(..));
+            self.retries.extend(self.stuck.drain(..));
             self.settled.retain(|_, until| *until > now);
         }
         while !self.queue.is_empty() && mover.take_turn(now, per_second) {
@@ -176,10 +194,25 @@ impl Evacuation {
         }
     }
 
+    /// Tries one of those again who had nowhere to go, if the rate allows; says whether it did. There may
+    /// be many of them for a long time: they take turns with what operators want.
+    pub(crate) fn try_again(&mut self, now: Moment, mover: &mut Mover, per_second: u32) -> bool {
+        if self.retries.is_empty() || !mover.take_turn(now, per_second) {
+            return false;
+        }
+        if let Some(id) = self.retries.pop_front() {
+            self.move_player(id, mover);
+        }
+        true
+    }
+
     fn move_player(&mut self, id: SessionId, mover: &mut Mover) {
         let random = mover.roll();
         let ledger = self.with.ledger.lock();
-        let Some(player) = ledger.player_of(id) else { return };
+        let Some(player) = ledger.player_of(id) else {
+            self.entered.remove(&id);
+            return;
+        };
         let gone = ledger.is_gone(player.seat.backend());
         if !gone && self.settled.contains_key(&id) {
             self.stuck.push(id);
@@ -188,7 +221,7 @@ impl Evacuation {
         let elsewhere = ledger.elsewhere(&player, random);
         drop(ledger);
         match elsewhere {
-            Elsewhere::Here => {}
+            Elsewhere::Here => drop(self.entered.remove(&id)),
             Elsewhere::There(seat) => {
                 mover.begin(Step { wanted_by: WantedBy::Evacuation, session: id, player, seat });
             }
@@ -199,7 +232,10 @@ impl Evacuation {
     /// Takes note of what has come of a player's move.
     pub(crate) fn ended(&mut self, moved: &Moved, now: Moment) {
         match moved.outcome {
-            Ok(()) => drop(self.settled.insert(moved.session, now + STAY)),
+            Ok(()) => {
+                self.entered.remove(&moved.session);
+                self.settled.insert(moved.session, now + STAY);
+            }
             Err(refusal) => {
                 warn!(session = moved.session.0, %refusal, "a player could not be moved");
                 match refusal {
@@ -213,18 +249,23 @@ impl Evacuation {
     }
 
     /// What becomes of a player for whom there is nothing: as the mapping of his backend says, he stays
-    /// and is tried again, or his sessions end. Nothing is sent to a backend that is gone.
+    /// and is tried again, or his sessions end.
     fn give_up(&mut self, id: SessionId) {
         let ledger = self.with.ledger.lock();
-        let Some(player) = ledger.player_of(id) else { return };
-        let backend = player.seat.backend();
-        let gone = ledger.is_gone(backend);
+        let player = ledger.player_of(id);
+        let gone = player.as_ref().is_some_and(|player| ledger.is_gone(player.seat.backend()));
         drop(ledger);
-        if !gone && !self.leaving.contains_key(&backend.spec.id) {
+        let leaves = |player: &Player| gone || self.leaving.contains_key(&player.seat.backend().spec.id);
+        let Some(player) = player.filter(leaves) else {
+            self.entered.remove(&id);
             return;
-        }
-        match self.policies.get(&backend.spec.resource_type).copied().unwrap_or_default() {
-            WhenNothingMatches::Close => self.tell(&player, Ending::Close),
+        };
+        let resource_type = &player.seat.backend().spec.resource_type;
+        match self.policies.get(resource_type).copied().unwrap_or_default() {
+            WhenNothingMatches::Close => {
+                self.entered.remove(&id);
+                self.tell(&player, Ending::Close);
+            }
             WhenNothingMatches::Keep => {
                 if gone {
                     self.tell(&player, Ending::Park);
@@ -234,9 +275,13 @@ impl Evacuation {
         }
     }
 
+    /// Tells a player's sessions; those that are parked need not be told so again.
     fn tell(&mut self, player: &Player, what: Ending) {
-        let told = |session| Told { session, seat: Arc::clone(&player.seat), what };
-        self.telling.extend(player.sessions.iter().map(|at| told(at.id)));
+        let ledger = self.with.ledger.lock();
+        let is_new = |session: &&Session| what == Ending::Close || !session.parked;
+        let sessions = player.sessions.iter().filter_map(|at| ledger.session(at.id)).filter(is_new);
+        let told = |session: &Session| Told { session: session.id, seat: Arc::clone(&player.seat), what };
+        self.telling.extend(sessions.map(told));
     }
 
     fn carry_out(&mut self, told: Told) {

@@ -1,7 +1,7 @@
 //! Jobs: an operator wants players moved, and sees what comes of it.
 //!
-//! Jobs are begun and aborted by the admin port and carried out by the control task, in the order of
-//! their numbers, after evacuations and at the same rate. A reload does not touch them.
+//! Jobs are begun and aborted by the admin port and carried out by the control task, in turns with each
+//! other, after evacuations and at the same rate. A reload does not touch them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,6 +98,8 @@ pub(crate) struct Jobs(Mutex<Kept>);
 struct Kept {
     jobs: BTreeMap<u64, Job>,
     last: u64,
+    /// Whose turn was the last.
+    served: u64,
 }
 
 #[derive(Debug)]
@@ -159,15 +161,17 @@ impl Jobs {
         Some(job.report.clone())
     }
 
-    /// Moves as many as the rate allows.
-    pub(crate) fn step(&self, now: Moment, mover: &mut Mover, per_second: u32) {
+    /// Gives the next job a turn, if the rate allows; says whether it did. Jobs take turns, so that a small
+    /// one need not wait for a large one.
+    pub(crate) fn take_turn(&self, now: Moment, mover: &mut Mover, per_second: u32) -> bool {
         let mut kept = self.kept();
-        for (id, job) in &mut kept.jobs {
-            while job.is_due(now) && mover.take_turn(now, per_second) {
-                job.move_next(*id, mover);
-            }
+        let Some(id) = kept.next_due(now).filter(|_| mover.take_turn(now, per_second)) else { return false };
+        kept.served = id;
+        if let Some(job) = kept.jobs.get_mut(&id) {
+            job.move_next(id, mover);
             job.conclude();
         }
+        true
     }
 
     /// Takes note of what has come of a player's move.
@@ -252,6 +256,13 @@ impl To {
 }
 
 impl Kept {
+    /// The job whose turn is next, of those that have one to take.
+    fn next_due(&mut self, now: Moment) -> Option<u64> {
+        let if_due = |(id, job): (&u64, &mut Job)| job.is_due(now).then_some(*id);
+        let behind = self.jobs.range_mut(self.served + 1..).find_map(if_due);
+        behind.or_else(|| self.jobs.range_mut(..=self.served).find_map(if_due))
+    }
+
     /// Forgets the oldest of those that have ended.
     fn forget(&mut self) {
         let ended = self.jobs.iter().filter(|(_, job)| job.report.state != State::Running);
@@ -277,12 +288,16 @@ impl Job {
         Job { order, report, queue, under_way: 0, pace: Pace::default() }
     }
 
+    /// Whether somebody is to move, and the job's own rate allows it.
     fn is_due(&mut self, now: Moment) -> bool {
-        !self.queue.is_empty() && self.order.per_second.is_none_or(|rate| self.pace.take(now, rate))
+        !self.queue.is_empty() && self.order.per_second.is_none_or(|rate| self.pace.has(now, rate))
     }
 
     fn move_next(&mut self, id: u64, mover: &mut Mover) {
         let Some(session) = self.queue.pop_front() else { return };
+        if self.order.per_second.is_some() {
+            self.pace.spend();
+        }
         let random = mover.roll();
         let ledger = mover.ledger().lock();
         let player = ledger.player_of(session).filter(|player| self.is_meant(player));

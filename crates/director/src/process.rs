@@ -245,6 +245,7 @@ impl Parts {
             evacuation,
             jobs: Arc::new(Jobs::default()),
             mover,
+            is_operators_turn: false,
             ticks: ticks(),
         }
     }

@@ -196,13 +196,15 @@ async fn player_who_was_moved_stays_for_a_while_unless_his_backend_is_gone() {
         now
     };
     let draining = publish(&mut evacuation, &before, vec![unready("a", 1), spec("b", 2)], 1);
-    evacuation.step(at(1), &mut mover, 100);
-    assert_eq!((evacuation.queue.len(), evacuation.stuck.len()), (0, 1));
-    evacuation.step(at(9), &mut mover, 100);
-    assert_eq!(evacuation.stuck.len(), 1);
+    let try_all = |evacuation: &mut Evacuation, mover: &mut Mover, second| {
+        evacuation.step(at(second), mover, 100);
+        while evacuation.try_again(at(second), mover, 100) {}
+        evacuation.queue.len() + evacuation.retries.len() + evacuation.stuck.len()
+    };
+    assert_eq!(try_all(&mut evacuation, &mut mover, 1), 1);
+    assert_eq!(try_all(&mut evacuation, &mut mover, 8), 1);
     publish(&mut evacuation, &draining, vec![spec("b", 2)], 9);
-    evacuation.step(at(9), &mut mover, 100);
-    assert_eq!(evacuation.queue.len(), 0, "he is on his way");
+    assert_eq!(try_all(&mut evacuation, &mut mover, 9), 0, "he is on his way");
 }
 
 #[tokio::test]
@@ -215,8 +217,39 @@ async fn players_for_whom_nothing_matches_stay_or_go_as_the_mapping_says() {
         evacuation.with.ledger.lock().publish(Arc::new(Inventory::default()), None);
         evacuation.compare(&before, &gone, &config, at(0));
         let player = evacuation.queue.pop_front().expect("a player");
+        evacuation.telling.clear();
         evacuation.give_up(player);
         assert_eq!(evacuation.telling.iter().map(|told| told.what).collect::<Vec<_>>(), [ending]);
         assert_eq!(evacuation.stuck, if is_stuck { vec![player] } else { Vec::new() });
     }
+}
+
+#[tokio::test]
+async fn players_of_a_backend_that_is_gone_are_parked_before_it_is_their_turn() {
+    for now in [vec![spec("b", 2)], Vec::new()] {
+        let (mut evacuation, before) = playing(&[spec("a", 1), spec("b", 2)][..1]);
+        evacuation.with.ledger.lock().publish(Arc::new(before.next(now.clone(), Vec::new())), None);
+        evacuation.compare(&before, &before.next(now, Vec::new()), &config("keep"), at(0));
+        assert_eq!(evacuation.queue.len(), 1);
+        assert_eq!(evacuation.telling.iter().map(|told| told.what).collect::<Vec<_>>(), [Ending::Park]);
+    }
+}
+
+#[tokio::test]
+async fn player_with_nowhere_to_go_waits_once_however_often_labels_change() {
+    let config = config("migrate");
+    let (mut evacuation, mut before) = playing(&[spec("a", 1)]);
+    let mut mover = Mover::new(evacuation.with.clone());
+    let ledger = Arc::clone(&evacuation.with.ledger);
+    for second in 0..20 {
+        let labels = [("players".to_owned(), second.to_string())].into();
+        let specs = vec![BackendSpec { labels, ..unready("a", 1) }];
+        let now = before.next(specs.clone(), Vec::new());
+        ledger.lock().publish(Arc::new(before.next(specs, Vec::new())), None);
+        evacuation.compare(&before, &now, &config, at(second));
+        evacuation.step(at(second), &mut mover, 1_000);
+        while evacuation.try_again(at(second), &mut mover, 1_000) {}
+        before = now;
+    }
+    assert_eq!(evacuation.queue.len() + evacuation.retries.len() + evacuation.stuck.len(), 1);
 }

@@ -18,15 +18,25 @@ pub(crate) struct Pace {
 impl Pace {
     /// Takes one move, if there is one to be had.
     pub(crate) fn take(&mut self, now: Moment, per_second: u32) -> bool {
+        let has = self.has(now, per_second);
+        if has {
+            self.spend();
+        }
+        has
+    }
+
+    /// Whether there is one to be had.
+    pub(crate) fn has(&mut self, now: Moment, per_second: u32) -> bool {
         let rate = f64::from(per_second);
         let most = (rate * BURST.as_secs_f64()).max(1.0);
         self.saved = (self.saved + rate * (now - self.since).as_secs_f64()).min(most);
         self.since = now;
-        let takes = self.saved >= 1.0;
-        if takes {
-            self.saved -= 1.0;
-        }
-        takes
+        self.saved >= 1.0
+    }
+
+    /// Takes one that [`Pace::has`] has found.
+    pub(crate) fn spend(&mut self) {
+        self.saved -= 1.0;
     }
 }
 
