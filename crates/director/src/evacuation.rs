@@ -30,7 +30,7 @@ pub(crate) struct Evacuation {
     /// One session of each player who is to move, until he has or need not any more.
     entered: HashSet<SessionId>,
     /// Those of them whose first turn is to come.
-    queue: VecDeque<SessionId>,
+    queue: VecDeque<Waiting>,
     /// Those who are tried again now: a worker was busy, or they had nowhere to go.
     retries: VecDeque<SessionId>,
     /// Those who are tried again in a moment.
@@ -43,6 +43,14 @@ pub(crate) struct Evacuation {
     /// When the first of the backends that players are on has to have ended.
     next_end: Option<SystemTime>,
     policies: HashMap<Arc<str>, WhenNothingMatches>,
+}
+
+/// A player whose turn is to come.
+#[derive(Debug)]
+struct Waiting {
+    session: SessionId,
+    /// Whether the turns that there were when he was entered are yet to be given.
+    is_new: bool,
 }
 
 #[derive(Debug)]
@@ -155,19 +163,34 @@ impl Evacuation {
         }
     }
 
-    /// Enters a player who is to move; says whether he was not entered before. Nothing is sent to a backend
-    /// that is gone, however long it takes until it is his turn: its address may be anybody's.
+    /// Enters a player who is to move; says whether he was not entered before.
     fn enter(&mut self, id: SessionId) -> bool {
-        let ledger = self.with.ledger.lock();
-        let Some(player) = ledger.player_of(id) else { return false };
-        let gone = ledger.is_gone(player.seat.backend());
-        drop(ledger);
-        if gone {
-            self.tell(&player, Ending::Park);
-        }
-        let fresh = player.sessions.first().map(|at| at.id).filter(|id| self.entered.insert(*id));
-        self.queue.extend(fresh);
+        let player = self.with.ledger.lock().player_of(id);
+        let session = player.and_then(|player| player.sessions.first().map(|at| at.id));
+        let fresh = session.filter(|id| self.entered.insert(*id));
+        self.queue.extend(fresh.map(|session| Waiting { session, is_new: true }));
         fresh.is_some()
+    }
+
+    /// Nothing is sent to a backend that is gone while its players wait for their turn: its address may
+    /// be anybody's. Whose turn has come at once is moved without a break.
+    fn park_those_who_wait(&mut self) {
+        let new = self.queue.iter_mut().rev().take_while(|waiting| waiting.is_new);
+        let waiting: Vec<SessionId> = new
+            .map(|waiting| {
+                waiting.is_new = false;
+                waiting.session
+            })
+            .collect();
+        for session in waiting {
+            let ledger = self.with.ledger.lock();
+            let player = ledger.player_of(session);
+            let player = player.filter(|player| ledger.is_gone(player.seat.backend()));
+            drop(ledger);
+            if let Some(player) = player {
+                self.tell(&player, Ending::Park);
+            }
+        }
     }
 
     fn close(&mut self, id: SessionId) {
@@ -186,9 +209,10 @@ impl Evacuation {
             self.settled.retain(|_, until| *until > now);
         }
         while !self.queue.is_empty() && mover.take_turn(now, per_second) {
-            let Some(id) = self.queue.pop_front() else { break };
-            self.move_player(id, mover);
+            let Some(waiting) = self.queue.pop_front() else { break };
+            self.move_player(waiting.session, mover);
         }
+        self.park_those_who_wait();
         for told in std::mem::take(&mut self.telling) {
             self.carry_out(told);
         }

@@ -216,7 +216,7 @@ async fn players_for_whom_nothing_matches_stay_or_go_as_the_mapping_says() {
         let gone = Inventory::default();
         evacuation.with.ledger.lock().publish(Arc::new(Inventory::default()), None);
         evacuation.compare(&before, &gone, &config, at(0));
-        let player = evacuation.queue.pop_front().expect("a player");
+        let player = evacuation.queue.pop_front().expect("a player").session;
         evacuation.telling.clear();
         evacuation.give_up(player);
         assert_eq!(evacuation.telling.iter().map(|told| told.what).collect::<Vec<_>>(), [ending]);
@@ -225,13 +225,17 @@ async fn players_for_whom_nothing_matches_stay_or_go_as_the_mapping_says() {
 }
 
 #[tokio::test]
-async fn players_of_a_backend_that_is_gone_are_parked_before_it_is_their_turn() {
+async fn players_of_a_backend_that_is_gone_are_parked_while_they_wait_for_their_turn() {
     for now in [vec![spec("b", 2)], Vec::new()] {
         let (mut evacuation, before) = playing(&[spec("a", 1), spec("b", 2)][..1]);
         evacuation.with.ledger.lock().publish(Arc::new(before.next(now.clone(), Vec::new())), None);
         evacuation.compare(&before, &before.next(now, Vec::new()), &config("keep"), at(0));
-        assert_eq!(evacuation.queue.len(), 1);
-        assert_eq!(evacuation.telling.iter().map(|told| told.what).collect::<Vec<_>>(), [Ending::Park]);
+        assert_eq!((evacuation.queue.len(), evacuation.telling.len()), (1, 0));
+        for _ in 0..3 {
+            evacuation.park_those_who_wait();
+            let told: Vec<_> = evacuation.telling.iter().map(|told| told.what).collect();
+            assert_eq!(told, [Ending::Park], "once");
+        }
     }
 }
 
