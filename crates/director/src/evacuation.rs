@@ -182,14 +182,16 @@ impl Evacuation {
                 waiting.session
             })
             .collect();
-        for session in waiting {
-            let ledger = self.with.ledger.lock();
-            let player = ledger.player_of(session);
-            let player = player.filter(|player| ledger.is_gone(player.seat.backend()));
-            drop(ledger);
-            if let Some(player) = player {
-                self.tell(&player, Ending::Park);
-            }
+        waiting.into_iter().for_each(|session| self.park_if_gone(session));
+    }
+
+    fn park_if_gone(&mut self, session: SessionId) {
+        let ledger = self.with.ledger.lock();
+        let player = ledger.player_of(session);
+        let player = player.filter(|player| ledger.is_gone(player.seat.backend()));
+        drop(ledger);
+        if let Some(player) = player {
+            self.tell(&player, Ending::Park);
         }
     }
 
@@ -264,6 +266,7 @@ impl Evacuation {
                 warn!(session = moved.session.0, %refusal, "a player could not be moved");
                 match refusal {
                     Refusal::WorkerBusy | Refusal::NoticeRefused | Refusal::NoticeFailed => {
+                        self.park_if_gone(moved.session);
                         self.stuck.push(moved.session);
                     }
                     _ => self.give_up(moved.session),
