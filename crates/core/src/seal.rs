@@ -61,6 +61,7 @@ pub struct Unsealed<'a> {
 pub struct Seal {
     ring: KeyRing,
     cluster_id: Box<str>,
+    only_bound: bool,
 }
 
 impl Seal {
@@ -72,13 +73,13 @@ impl Seal {
     pub const MAX_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
     /// Seals with the ring's current key, and opens with each of them. Tokens of another cluster id do
-    /// not open.
+    /// not open; nor do those that are bound to no IP, where `only_bound` says so.
     ///
     /// # Panics
     /// Where the cluster id is longer than [`Seal::MAX_CLUSTER_ID`].
-    pub fn new(ring: KeyRing, cluster_id: &str) -> Seal {
+    pub fn new(ring: KeyRing, cluster_id: &str, only_bound: bool) -> Seal {
         assert!(cluster_id.len() <= Seal::MAX_CLUSTER_ID, "the cluster id is too long");
-        Seal { ring, cluster_id: cluster_id.into() }
+        Seal { ring, cluster_id: cluster_id.into(), only_bound }
     }
 
     /// The keys.
@@ -101,11 +102,15 @@ impl Seal {
     }
 
     /// Opens a token that is bound to that IP, or to none. `None` where no key opens it, or where it is
-    /// bound to another IP; it may be expired. Costs an attempt for each key, bound and not.
+    /// bound to another IP; it may be expired. Costs an attempt for each key, and another one where
+    /// tokens may be unbound.
     pub fn open(&self, token: &Token, by: Option<IpAddr>, now: SystemTime) -> Option<Unsealed<'_>> {
         let sealed = token.to_sealed()?;
-        let contexts: SmallVec<[_; 4]> =
-            eras(now).flat_map(|era| [by, None].map(|bound_to| (era, bound_to))).collect();
+        let bound = by.map(Some);
+        let unbound = (!self.only_bound).then_some(None);
+        let contexts: SmallVec<[_; 4]> = eras(now)
+            .flat_map(|era| bound.into_iter().chain(unbound).map(move |bound_to| (era, bound_to)))
+            .collect();
         self.ring.keys().find_map(|key| {
             contexts.iter().find_map(|&(era, bound_to)| {
                 let contents = self.open_with(key, &sealed, era, bound_to)?;

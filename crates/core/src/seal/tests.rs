@@ -30,7 +30,7 @@ fn ring(ids: &[&str]) -> KeyRing {
 }
 
 fn seal(ids: &[&str]) -> Seal {
-    Seal::new(ring(ids), "games-1")
+    Seal::new(ring(ids), "games-1", false)
 }
 
 fn contents(nonce: u8) -> Contents {
@@ -60,7 +60,7 @@ fn cipher_is_that_of_rfc_5297() {
 fn token_is_these_bytes_in_every_version() {
     let key = Key::parse("k", b"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
     let ring = KeyRing::new("k", vec![key.expect("a key")]).expect("a ring");
-    let seal = Seal::new(ring, "games-1");
+    let seal = Seal::new(ring, "games-1", false);
     let contents = Contents { expires: now(), nonce: Nonce([1, 2, 3]), ..contents(0) };
     assert_eq!(contents.backend.to_string(), "284b5b3898");
     for (bound_to, text) in [
@@ -81,14 +81,17 @@ fn bound_token_opens_for_its_ip_alone_and_an_unbound_one_for_all() {
     for by in [Some(CLIENT), Some(OTHER), None] {
         assert_eq!(opens(&unbound, by), Some(None));
     }
+    let strict = Seal::new(ring(&["a"]), "games-1", true);
+    assert!(strict.open(&bound, Some(CLIENT), now()).is_some());
+    assert!(strict.open(&unbound, Some(CLIENT), now()).is_none(), "where all are to be bound");
 }
 
 #[test]
 fn token_of_another_cluster_or_key_does_not_open() {
     let token = seal(&["a"]).seal(&contents(0), Some(CLIENT));
-    let others =
-        [Seal::new(ring(&["a"]), ""), Seal::new(ring(&["a"]), "games-2"), Seal::new(ring(&["b"]), "games-1")];
-    for other in others {
+    let others = [("a", ""), ("a", "games-2"), ("b", "games-1")];
+    for (key, cluster) in others {
+        let other = Seal::new(ring(&[key]), cluster, false);
         assert!(other.open(&token, Some(CLIENT), now()).is_none(), "{other:?}");
     }
 }
@@ -200,7 +203,7 @@ proptest! {
         ip in any::<Option<IpAddr>>(),
         cluster in "[a-z0-9-]{0,63}",
     ) {
-        let seal = Seal::new(ring(&["b", "a"]), &cluster);
+        let seal = Seal::new(ring(&["b", "a"]), &cluster, false);
         let contents = Contents { expires: at(seconds), backend: Handle::of(&uid), nonce: Nonce(nonce) };
         let token = seal.seal(&contents, ip);
         prop_assert!(token.has_form(TokenForm::Base64Url));
