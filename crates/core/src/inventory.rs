@@ -289,11 +289,7 @@ impl Inventory {
     }
 
     /// The handles of these backends; where they are as they were here, they are shared.
-    fn handles_of(
-        &self,
-        backends: &[Arc<Backend>],
-        by_id: &Arc<HashMap<BackendId, usize>>,
-    ) -> Arc<Handles> {
+    fn handles_of(&self, backends: &[Arc<Backend>], by_id: &Arc<HashMap<BackendId, usize>>) -> Arc<Handles> {
         if Arc::ptr_eq(by_id, &self.by_id) {
             return Arc::clone(&self.handles);
         }

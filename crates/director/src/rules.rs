@@ -15,6 +15,7 @@ pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
     Settings {
         magic: config.magic,
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: config.token_ttl,
         session_timeout: config.session_timeout,
         migration_grace: config.migration_grace,
