@@ -145,7 +145,7 @@ impl From<ConfigErrors> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
-            StartError::Inventory(error) => Failure::Config(format!("{error:#}")),
+            StartError::Inventory(error) | StartError::Keys(error) => Failure::Config(format!("{error:#}")),
             StartError::Run(error) => Failure::Run(error),
         }
     }

@@ -331,7 +331,7 @@ pub(crate) fn catalog_by(strategy: Strategy, listed: &[(&str, &[&str])]) -> Cata
         (name.to_owned(), ResourceType { namespaces, balancer, allocating: None })
     };
     let resource_types = listed.iter().map(resource_type).collect();
-    Catalog { resource_types, bind_client_ip: true, expose_backend: false }
+    Catalog { resource_types, seal_tokens: false, bind_client_ip: true, expose_backend: false }
 }
 
 fn settings() -> Settings {
