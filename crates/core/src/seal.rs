@@ -72,6 +72,9 @@ impl Seal {
     /// for clocks that differ.
     pub const MAX_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
+    /// How far apart moments are whose tokens are never mixed up.
+    pub const ERA: Duration = Duration::from_secs(1 << ERA_BITS);
+
     /// Seals with the ring's current key, and opens with each of them. Tokens of another cluster id do
     /// not open; nor do those that are bound to no IP, where `only_bound` says so.
     ///
