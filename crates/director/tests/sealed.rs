@@ -29,6 +29,10 @@ impl Keys {
         fs::remove_file(self.0.path().join(name)).expect("removed");
     }
 
+    fn set(&self, name: &str, text: Option<&str>) {
+        text.map_or_else(|| self.remove(name), |text| self.put(name, text));
+    }
+
     fn config(&self) -> String {
         self.config_with("")
     }
@@ -171,31 +175,26 @@ fn bad_keys_leave_the_old_ones_in_force_and_are_counted_and_shown() {
     let keys = Keys::new(&[("1", 'a'), ("2", 'b')]);
     let rig = keys.director(std::slice::from_ref(&object));
     let other = keys.director(&[object]);
-    let spoilt: [(&dyn Fn(), &dyn Fn(), &str); 5] = [
-        (
-            &|| keys.put("3", &"c".repeat(63)),
-            &|| keys.remove("3"),
-            "3: a key has 64 hexadecimal digits, not 63",
-        ),
-        (&|| keys.put("2.key", &"c".repeat(64)), &|| keys.remove("2.key"), "two keys have the id 2"),
-        (&|| keys.put("3", &"b".repeat(64)), &|| keys.remove("3"), "2 and 3 are the same key"),
-        (&|| keys.remove("2"), &|| keys.put("2", &"b".repeat(64)), "the key 2 has vanished"),
-        (
-            &|| keys.put("current", "7"),
-            &|| keys.remove("current"),
-            "the current key is to be 7, which is not there",
-        ),
-    ];
-    for (number, (spoil, mend, text)) in spoilt.into_iter().enumerate() {
-        let rejections = || rig.metric("udp_director_token_key_rejections_total");
-        spoil();
-        eventually(text, || rejections() == number as f64 + 1.0);
+    let (b, c, short) = ("b".repeat(64), "c".repeat(64), "c".repeat(63));
+    // A file, what it holds when it is wrong, and when it is right; `None` where it is not there.
+    for (number, (file, wrong, right, text)) in [
+        ("3", Some(&*short), None, "3: a key has 64 hexadecimal digits, not 63"),
+        ("2.key", Some(&*c), None, "two keys have the id 2"),
+        ("3", Some(&*b), None, "2 and 3 are the same key"),
+        ("2", None, Some(&*b), "the key 2 has vanished"),
+        ("current", Some("7"), None, "the current key is to be 7, which is not there"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        keys.set(file, wrong);
+        eventually(text, || rig.metric("udp_director_token_key_rejections_total") == number as f64 + 1.0);
         let page = rig.admin("/readyz?verbose");
         assert!(page.starts_with("HTTP/1.1 200"), "players are served: {page}");
         assert!(page.contains(text) && page.contains("token keys: 2 seals, older ones: 1"), "{page}");
         client(&other, &rig.token("alpha")).send(text.as_bytes()).expect("sent");
         assert_eq!(receive(&alpha), text.as_bytes());
-        mend();
+        keys.set(file, right);
         eventually("all is well again", || !rig.admin("/readyz?verbose").contains("are refused"));
     }
 }

@@ -204,7 +204,8 @@ fn token_keys_are_mounted_as_a_folder_where_the_configuration_looks_for_them() {
     let mounts = list(&pod["containers"][0]["volumeMounts"]);
     let mount = mounts.iter().find(|mount| mount["name"] == "token-keys").expect("a mount");
     assert_eq!(*mount, json!({"name": "token-keys", "mountPath": keys, "readOnly": true}));
-    let volume = list(&pod["volumes"]).iter().find(|volume| volume["name"] == "token-keys").expect("a volume");
+    let volume =
+        list(&pod["volumes"]).iter().find(|volume| volume["name"] == "token-keys").expect("a volume");
     assert_eq!(volume["secret"], json!({"secretName": "token-keys"}));
     assert_eq!(deployment["spec"]["replicas"], 2);
     for (manifest, _) in manifests() {
