@@ -57,7 +57,9 @@ fn tokens_and_keys_are_never_logged_or_shown() {
             fs::write(keys.path().join("l"), "fedcba98".repeat(3)).expect("written");
             eventually("a key is refused", || rig.metric("udp_director_token_key_rejections_total") == 1.0);
         }
-        shown += &(rig.admin("/metrics") + &rig.admin("/readyz?verbose"));
+        for page in ["/metrics", "/readyz?verbose", "/v1/sessions", "/v1/backends", "/v1/config"] {
+            shown += &rig.admin(page);
+        }
     }
     let log = log.text();
     assert!(log.contains("TRACE") || log.contains("DEBUG"), "much is logged");

@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use udp_director_core::{Handle, Inventory, Seal, Unsealed};
-use udp_director_director::config::{Config, ConfigErrors, InventorySource};
+use udp_director_director::config::{Config, InventorySource};
 use udp_director_director::keys::KeyFolder;
 use udp_director_inventory::{Targets, snapshot};
 use udp_director_wire::{Token, TokenForm};
@@ -66,7 +66,8 @@ fn keygen() -> anyhow::Result<String> {
 impl Inspect {
     fn run(&self, now: SystemTime) -> anyhow::Result<String> {
         let token = self.token()?;
-        let config = self.config.as_deref().map(Config::read).transpose().map_err(plain)?;
+        let config = self.config.as_deref().map(Config::read).transpose();
+        let config = config.map_err(|errors| anyhow::anyhow!("{errors}"))?;
         let seal = self.seal(config.as_ref())?;
         let client = self.client_ip.map(|ip| ip.to_canonical());
         // One that has expired may be of the era before.
@@ -148,8 +149,4 @@ fn expiry(expires: SystemTime, now: SystemTime) -> String {
         Ok(left) => format!("{at}, in {} s", left.as_secs()),
         Err(past) => format!("{at}, {} s ago", past.duration().as_secs()),
     }
-}
-
-fn plain(errors: ConfigErrors) -> anyhow::Error {
-    anyhow::anyhow!("{errors}")
 }
