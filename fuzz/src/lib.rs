@@ -13,6 +13,7 @@ mod objects;
 mod preamble;
 mod query;
 mod script;
+mod sealed;
 mod selector;
 mod stock;
 
@@ -23,6 +24,7 @@ pub use json_path::json_path;
 pub use objects::objects;
 pub use preamble::preamble;
 pub use query::query;
+pub use sealed::sealed;
 pub use selector::selector;
 
 /// A target.
@@ -35,7 +37,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "config", run: config },
     Target { name: "control", run: control },
     Target { name: "datagrams", run: datagrams },
@@ -43,5 +45,6 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "objects", run: objects },
     Target { name: "preamble", run: preamble },
     Target { name: "query", run: query },
+    Target { name: "sealed", run: sealed },
     Target { name: "selector", run: selector },
 ];

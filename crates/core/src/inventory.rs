@@ -13,15 +13,18 @@ use std::time::SystemTime;
 use crate::addr::BackendAddr;
 use crate::load::Load;
 use crate::rendezvous::Hashed;
+use crate::seal::Handle;
 use crate::settings::Listener;
 
 pub use self::capacity::Capacity;
 pub use self::view::View;
 pub use self::withheld::Withheld;
 
+use self::handles::Handles;
 use self::index::LabelIndex;
 
 mod capacity;
+mod handles;
 mod index;
 mod view;
 mod withheld;
@@ -176,6 +179,7 @@ pub struct Inventory {
     /// full as it was. Bounded by the sessions and tokens that hold the seats.
     departed: HashMap<BackendId, Load>,
     by_id: Arc<HashMap<BackendId, usize>>,
+    handles: Arc<Handles>,
     /// In the order of the backends.
     scopes: Vec<Scope>,
     refused: Arc<[Refused]>,
@@ -241,9 +245,10 @@ impl Inventory {
             backends.push(backend);
         }
         let standings = backends.iter().map(|backend| Standing::of(backend)).collect();
+        let handles = self.handles_of(&backends, &by_id);
         let scopes = self.scopes_for(&backends);
         let departed = self.departed_from(&by_id);
-        Inventory { backends, standings, departed, by_id, scopes, refused }
+        Inventory { backends, standings, departed, by_id, handles, scopes, refused }
     }
 
     /// How many were never known, or are forgotten.
@@ -281,6 +286,14 @@ impl Inventory {
             }
         });
         Arc::new(by_id)
+    }
+
+    /// The handles of these backends; where they are as they were here, they are shared.
+    fn handles_of(&self, backends: &[Arc<Backend>], by_id: &Arc<HashMap<BackendId, usize>>) -> Arc<Handles> {
+        if Arc::ptr_eq(by_id, &self.by_id) {
+            return Arc::clone(&self.handles);
+        }
+        Arc::new(Handles::of(backends.iter().map(|backend| backend.spec.id.as_str())))
     }
 
     /// The scopes of these backends; one that is as it was here is shared.
@@ -344,6 +357,18 @@ impl Inventory {
         };
         let at = self.backends.binary_search_by(|backend| place(&backend.spec)).ok()?;
         Some(&self.backends[at])
+    }
+
+    /// The backend that a sealed token calls so; `None` where none has that handle, or more than one.
+    pub fn by_handle(&self, handle: Handle) -> Option<&Arc<Backend>> {
+        self.handles.only(handle).map(|position| &self.backends[position as usize])
+    }
+
+    /// What a sealed token calls that backend, which is one of these; `None` where another one here has
+    /// the same handle.
+    pub fn handle_of(&self, id: &BackendId) -> Option<Handle> {
+        let handle = Handle::of(id.as_str());
+        self.by_handle(handle).filter(|backend| backend.spec.id == *id).map(|_| handle)
     }
 
     /// The objects that did not become backends.

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use udp_director_wire::Token;
 
@@ -32,6 +33,7 @@ mod endpoint;
 mod leaving;
 mod memory;
 mod roster;
+mod sealed;
 mod terms;
 mod tokens;
 
@@ -41,6 +43,8 @@ pub struct Ledger {
     settings: Arc<Settings>,
     inventory: Arc<Inventory>,
     default_endpoint: Option<Arc<DefaultEndpoint>>,
+    /// What the wall clock says of the moment 0.
+    epoch: SystemTime,
     grants: HashMap<Token, Grant, foldhash::quality::RandomState>,
     expiries: BinaryHeap<Reverse<(Moment, Token)>>,
     /// How many tokens that an IP asked for can still be redeemed on a listener.
@@ -63,6 +67,7 @@ impl Ledger {
             settings,
             inventory,
             default_endpoint: None,
+            epoch: SystemTime::UNIX_EPOCH,
             grants: HashMap::default(),
             expiries: BinaryHeap::new(),
             awaited: HashMap::new(),

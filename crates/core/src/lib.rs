@@ -14,6 +14,7 @@ mod ledger;
 mod load;
 mod refusal;
 mod rendezvous;
+mod seal;
 mod seat;
 mod select;
 mod session;
@@ -37,6 +38,7 @@ pub use ledger::{
 };
 pub use load::Load;
 pub use refusal::Refusal;
+pub use seal::{Contents, Handle, Key, KeyError, KeyRing, KeyRingError, Nonce, Nonces, Seal, Unsealed};
 pub use seat::Seat;
 pub use select::{
     Balancer, Candidate, Draw, Explanation, Filter, Finding, LabelTest, Matching, Path, PathError, Query,

@@ -68,6 +68,9 @@ pub enum Refusal {
     /// The session has left that address a moment ago: the packet was probably under way.
     #[error("the session has just left this address")]
     JustLeft,
+    /// As many tokens as there may be are known.
+    #[error("the token limit is reached")]
+    TokenLimit,
     /// The extended form carries an opcode that is not known here.
     #[error("unknown opcode")]
     UnknownOpcode,
@@ -75,7 +78,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 22] = [
+    pub const ALL: [Refusal; 23] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
@@ -97,6 +100,7 @@ impl Refusal {
         Refusal::WorkerBusy,
         Refusal::NoSession,
         Refusal::JustLeft,
+        Refusal::TokenLimit,
         Refusal::UnknownOpcode,
     ];
 
@@ -124,6 +128,7 @@ impl Refusal {
             Refusal::WorkerBusy => "worker_busy",
             Refusal::NoSession => "no_session",
             Refusal::JustLeft => "just_left",
+            Refusal::TokenLimit => "token_limit",
             Refusal::UnknownOpcode => "unknown_opcode",
         }
     }
@@ -150,6 +155,7 @@ impl Refusal {
             | Refusal::ConnectionLimit
             | Refusal::NoUpstream
             | Refusal::JustLeft
+            | Refusal::TokenLimit
             | Refusal::WorkerBusy => AckStatus::Busy,
             Refusal::UnknownOpcode => AckStatus::UnknownOpcode,
         }

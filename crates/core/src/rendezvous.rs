@@ -15,6 +15,11 @@ impl Hashed {
         Hashed(mix(fnv1a(text.as_bytes())))
     }
 
+    /// The hash, in big endian.
+    pub(crate) fn to_bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+
     /// How much a key wants the backend of that id: the heaviest gets it.
     pub(crate) fn weight(self, id: Hashed) -> u64 {
         mix(self.0 ^ id.0)

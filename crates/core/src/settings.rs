@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use udp_director_wire::{Magic, TokenForm};
 
+use crate::seal::Seal;
+
 /// A listener's place in the process: the same from when it opens until it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub u16);
@@ -52,6 +54,8 @@ pub struct Settings {
     pub magic: Magic,
     /// Which bare datagrams count as a token.
     pub token_form: TokenForm,
+    /// What opens tokens that are not known here; `None` where nothing does.
+    pub seal: Option<Arc<Seal>>,
     /// For how long a token can be redeemed.
     pub token_ttl: Duration,
     /// After how long without a datagram in either direction a session ends.

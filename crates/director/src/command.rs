@@ -2,6 +2,7 @@
 //! configuration, 1 for a failure at run time.
 
 mod admin;
+mod token;
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use udp_director_director::demo::{Demo, DemoArgs};
 use udp_director_director::process::{Director, StartError};
 use udp_director_director::rbac::{Named, roles_for};
 use udp_director_wire::{Request, parse_request};
+
+use token::TokenCommand;
 
 /// How long `query` waits for the director, beside the time that the document itself asks for.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -89,6 +92,9 @@ enum Command {
     },
     /// Prints the JSON Schema of the configuration.
     Schema,
+    /// Makes keys for sealed tokens, and opens tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Sends one document to the query port and prints the answer.
     Query {
         /// The document, such as '{"resourceType": "gameserver"}'; `-` reads standard input.
@@ -145,7 +151,7 @@ impl From<ConfigErrors> for Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Failure {
         match error {
-            StartError::Inventory(error) => Failure::Config(format!("{error:#}")),
+            StartError::Inventory(error) | StartError::Keys(error) => Failure::Config(format!("{error:#}")),
             StartError::Run(error) => Failure::Run(error),
         }
     }
@@ -173,6 +179,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             print(roles_for(&config, &account, followed.as_ref()).trim_end())
         }
         Command::Schema => print(&serde_json::to_string_pretty(&json_schema()).map_err(anyhow::Error::from)?),
+        Command::Token(command) => print(&command.run()?),
         Command::Query { document, server } => runtime()?.block_on(query(document, &server)),
         Command::Admin(command) => admin::run(command),
     }

@@ -70,8 +70,8 @@ pub struct Config {
     pub token_grace: Duration,
     /// For how long a sticky key leads to its backend after its last session has ended.
     pub sticky_for: Duration,
-    /// Whether only the IP that asked may redeem a token.
-    pub bind_client_ip: bool,
+    /// What tokens are, and who may redeem them.
+    pub tokens: Tokens,
     /// Where the objects come from.
     pub inventory: InventorySource,
     /// Targets that are allowed although their kind of address is refused otherwise.
@@ -154,6 +154,20 @@ pub struct DataPort {
     pub protocol: Protocol,
     /// Whether backends are told the client's real address (PROXY protocol version 2).
     pub proxy_protocol: bool,
+}
+
+/// What tokens are, and who may redeem them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Whether they are sealed; else they are random.
+    pub sealed: bool,
+    /// Whether only the IP that asked may redeem a token.
+    pub bind_client_ip: bool,
+    /// The folder of keys: absolute, or relative to the directory that the process runs in. `None` opens
+    /// no sealed token.
+    pub keys: Option<PathBuf>,
+    /// What sealed tokens are good for.
+    pub cluster_id: String,
 }
 
 /// A number of data-plane threads.

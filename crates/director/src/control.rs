@@ -1,9 +1,12 @@
-//! The control task: the one place that changes configuration and inventory while players play.
+//! The control task: the one place that changes configuration, inventory and token keys while players
+//! play.
+
+mod keys;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use tokio::sync::watch;
@@ -19,12 +22,17 @@ use crate::config::{Config, restart_needed};
 use crate::config_source::ConfigSource;
 use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
+use crate::keys::KeyFolder;
 use crate::moving::{Mover, WantedBy};
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::readiness::Readiness;
 use crate::rules;
 use crate::source::{Change, Objects, Source, targets};
+
+use keys::keys_changed;
+
+pub(crate) use keys::{KeysStatus, open_keys};
 
 /// How often expired tokens are cleared away and drained ports closed.
 const TICK: Duration = Duration::from_millis(200);
@@ -46,6 +54,12 @@ pub(crate) struct ControlStatus {
     pub(crate) inventory_seen: AtomicU64,
     /// The state of the cluster's watches; `None` where objects come from a file.
     pub(crate) cluster: Mutex<Option<ClusterStatus>>,
+    /// The token keys in force; `None` without any.
+    pub(crate) keys: Mutex<Option<KeysStatus>>,
+    /// Why the folder of keys as it is now is refused; empty where it is in force.
+    pub(crate) key_fault: Mutex<String>,
+    /// Token keys refused since the start.
+    pub(crate) key_rejections: AtomicU64,
     /// Microseconds since the clock's epoch at which the control task last went round.
     pub(crate) ticked: AtomicU64,
 }
@@ -71,6 +85,8 @@ pub(crate) struct Control {
     /// `None` where the configuration cannot change.
     pub(crate) config_source: Option<ConfigSource>,
     pub(crate) source: Source,
+    /// `None` where no token is sealed.
+    pub(crate) keys: Option<KeyFolder>,
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) ports: Ports,
     pub(crate) ledger: Arc<SharedLedger>,
@@ -112,6 +128,7 @@ impl Control {
         let inventory = self.assemble(objects).await?;
         let change = self.ports.prepare(&self.config.data_ports)?;
         self.ports.commit(change);
+        self.tell_time(self.clock.now());
         self.configure();
         self.publish(inventory);
         self.is_whole = matches!(self.source, Source::File { .. });
@@ -133,6 +150,7 @@ impl Control {
             tokio::select! {
                 text = changed(&mut self.config_source) => self.config_changed(text).await,
                 change = self.source.changed() => self.inventory_changed(change).await,
+                outcome = keys_changed(&mut self.keys) => self.conclude_keys(outcome),
                 _ = self.ticks.tick() => {
                     self.tick();
                     self.retry().await;
@@ -175,6 +193,7 @@ impl Control {
         if now >= self.refusals_again {
             (self.refusals_to_log, self.refusals_again) = (LOGGED_REFUSALS, now + REFUSALS_INTERVAL);
         }
+        self.tell_time(now);
         // The lock is let go in between, for those who wait for it.
         while self.ledger.lock().expire(now) {}
         self.ports.close_drained();
@@ -203,6 +222,11 @@ impl Control {
             };
             idle = if taken { 0 } else { idle + 1 };
         }
+    }
+
+    /// Tells the ledger what the wall clock says: it may have been set anew.
+    fn tell_time(&self, now: Moment) {
+        self.ledger.lock().tell_time(SystemTime::now(), now);
     }
 
     async fn config_changed(&mut self, text: anyhow::Result<String>) {
@@ -259,6 +283,7 @@ impl Control {
             Source::File { .. } => Some(self.assemble(self.source.objects(&config)).await?),
             Source::Cluster(_) => None,
         };
+        let other_keys = self.other_keys(&config)?;
         let change = match self.ports.prepare(&config.data_ports) {
             Ok(change) => change,
             Err(fault) => {
@@ -267,6 +292,9 @@ impl Control {
             }
         };
         self.ports.commit(change);
+        if let Some(keys) = other_keys {
+            self.follow_keys(keys);
+        }
         self.config = config;
         self.configure();
         let inventory = match from_file {
@@ -285,12 +313,14 @@ impl Control {
     /// Puts the settings of the current configuration in force everywhere.
     fn configure(&mut self) {
         let listeners = self.ports.listeners(&self.config.data_ports);
-        let settings: Arc<Settings> = Arc::new(rules::settings(&self.config, listeners));
+        let settings: Arc<Settings> =
+            Arc::new(rules::settings(&self.config, listeners, self.keys.as_ref().map(KeyFolder::ring)));
         self.ledger.lock().configure(Arc::clone(&settings));
         self.workers.configure(&settings);
         self.streams.reconsider();
         self.mover.configure(self.config.notices.clone());
         self.catalog.send_replace(Arc::new(rules::catalog(&self.config)));
+        self.note_keys();
     }
 
     async fn inventory_changed(&mut self, change: Change) {

@@ -9,6 +9,7 @@ mod control;
 pub mod demo;
 mod evacuation;
 mod jobs;
+pub mod keys;
 mod metrics;
 mod moving;
 mod ports;

@@ -220,6 +220,12 @@ impl Scrape {
             page.counters(&format!("{prefix}_loads"), "Files read, by outcome", "outcome", reloads)?;
             page.gauge(&format!("{prefix}_generation"), "Which one is in force", accepted as f64)?;
         }
+        let key_rejections = control.key_rejections.load(Ordering::Relaxed);
+        page.counter(
+            "token_key_rejections",
+            "Token keys refused, so that the old ones stayed",
+            key_rejections,
+        )?;
         let age = self.0.inventory_age().as_secs_f64();
         page.gauge("inventory_age_seconds", "Time since the inventory was found current", age)
     }

@@ -22,9 +22,10 @@ use crate::admin::{Admin, Heartbeat};
 use crate::allocation::{self, AllocationCounters, Allocations};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
-use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, ticks};
+use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, open_keys, ticks};
 use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
+use crate::keys::KeyFolder;
 use crate::metrics::{Reading, Sources};
 use crate::moving::{Mover, Movers};
 use crate::ports::{Ports, describe, tcp_listener, usable};
@@ -69,6 +70,9 @@ pub enum StartError {
     /// What the configuration names as inventory cannot be used.
     #[error("{0:#}")]
     Inventory(anyhow::Error),
+    /// The token keys that the configuration names cannot be used.
+    #[error("{0:#}")]
+    Keys(anyhow::Error),
     /// A port is taken, or the system refuses something else.
     #[error("{0:#}")]
     Run(#[from] anyhow::Error),
@@ -83,8 +87,9 @@ impl Director {
     pub async fn start(config: Config, config_source: Option<ConfigSource>) -> Result<Director, StartError> {
         let descriptors = raise_descriptor_limit().context("the limit of open descriptors")?;
         let (source, client) = source(&config).await.map_err(StartError::Inventory)?;
+        let keys = open_keys(&config).map_err(StartError::Keys)?;
         let parts = Parts::new(&config, descriptors, client)?;
-        Ok(parts.start(config, config_source, source).await?)
+        Ok(parts.start(config, config_source, Followed { source, keys }).await?)
     }
 
     /// Where it listens.
@@ -137,10 +142,16 @@ struct Parts {
     published: watch::Sender<u64>,
 }
 
+/// What is followed beside the configuration.
+struct Followed {
+    source: Source,
+    keys: Option<KeyFolder>,
+}
+
 impl Parts {
     fn new(config: &Config, descriptors: u64, client: Option<Client>) -> anyhow::Result<Parts> {
         let clock = Clock::new();
-        let settings = Arc::new(rules::settings(config, Vec::new()));
+        let settings = Arc::new(rules::settings(config, Vec::new(), None));
         let ledger = Arc::new(SharedLedger::new(settings, Arc::new(Inventory::default())));
         let options = WorkersOptions {
             count: rules::worker_count(config),
@@ -165,7 +176,7 @@ impl Parts {
         self,
         config: Config,
         config_source: Option<ConfigSource>,
-        source: Source,
+        followed: Followed,
     ) -> anyhow::Result<Director> {
         let stop = CancellationToken::new();
         let (query_socket, query) = self.listen("queryPort", config.query_port)?;
@@ -179,7 +190,7 @@ impl Parts {
             total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
         };
-        let mut control = self.control(config, config_source, source, catalog);
+        let mut control = self.control(config, config_source, followed, catalog);
         let (status, readiness) = (Arc::clone(&control.status), Arc::clone(&control.readiness));
         let jobs = Arc::clone(&control.jobs);
         let query_counters = Arc::new(QueryCounters::new());
@@ -214,7 +225,7 @@ impl Parts {
         &self,
         config: Config,
         config_source: Option<ConfigSource>,
-        source: Source,
+        followed: Followed,
         catalog: watch::Sender<Arc<Catalog>>,
     ) -> Control {
         let shared = || (Arc::clone(&self.ledger), Arc::clone(&self.workers), Arc::clone(&self.streams));
@@ -227,7 +238,8 @@ impl Parts {
         Control {
             config,
             config_source,
-            source,
+            source: followed.source,
+            keys: followed.keys,
             readiness: Arc::new(Readiness::awaiting([INVENTORY])),
             is_whole: false,
             refusals_to_log: LOGGED_REFUSALS,

@@ -15,6 +15,7 @@ mod connection;
 mod counters;
 mod failure;
 mod frame;
+mod fresh;
 mod gate;
 mod hold;
 mod reset;
@@ -30,7 +31,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
-use udp_director_core::SharedLedger;
+use udp_director_core::{Nonces, SharedLedger};
 use udp_director_dataplane::{Clock, Descriptors};
 
 use answer::{Dice, Responder};
@@ -106,6 +107,7 @@ impl QueryServer {
             resets,
             counters: Arc::clone(&parts.counters),
             dice: Dice::default(),
+            nonces: Nonces::new(Dice::default().roll()),
             wants: Wants::default(),
             holds: Holds::new(parts.held, parts.published, Arc::clone(&parts.counters)),
             allocations: parts.allocations,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use udp_director_core::{Balancer, Limits, Listener, Protocol, Settings};
+use udp_director_core::{Balancer, KeyRing, Limits, Listener, Protocol, Seal, Settings};
 use udp_director_inventory::{CapacitySource, Mapping, NumberSource};
 use udp_director_wire::TokenForm;
 
@@ -10,11 +10,14 @@ use crate::allocation::{Allocating, Sharing};
 use crate::config::{Config, Workers};
 use crate::query::{Catalog, ResourceType};
 
-/// The settings of a configuration, with the listeners that are open.
-pub(crate) fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
+/// The settings of a configuration, with the listeners that are open and the keys of its folder.
+pub(crate) fn settings(config: &Config, listeners: Vec<Listener>, keys: Option<&KeyRing>) -> Settings {
+    let tokens = &config.tokens;
+    let seal = keys.map(|ring| Arc::new(Seal::new(ring.clone(), &tokens.cluster_id, tokens.bind_client_ip)));
     Settings {
         magic: config.magic,
-        token_form: TokenForm::Uuid,
+        token_form: if seal.is_some() { TokenForm::Base64Url } else { TokenForm::Uuid },
+        seal,
         token_ttl: config.token_ttl,
         session_timeout: config.session_timeout,
         migration_grace: config.migration_grace,
@@ -39,7 +42,8 @@ pub(crate) fn catalog(config: &Config) -> Catalog {
     };
     Catalog {
         resource_types: config.mappings.iter().map(listed).collect(),
-        bind_client_ip: config.bind_client_ip,
+        seal_tokens: config.tokens.sealed,
+        bind_client_ip: config.tokens.bind_client_ip,
         expose_backend: config.expose_backend,
     }
 }

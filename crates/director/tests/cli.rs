@@ -161,3 +161,60 @@ impl Drop for Serving {
         let _ = self.child.wait();
     }
 }
+
+/// A configuration with keys, and the arguments that name them.
+fn sealing() -> (TempDir, String, String) {
+    let (dir, file) = folder(&rig::config("tokens: {keys: {dir: keys}, clusterId: here}\n"));
+    let keys = dir.path().join("keys");
+    fs::create_dir(&keys).expect("a folder");
+    let (code, key, _) = run(&["token", "keygen"]);
+    assert_eq!((code, key.trim_end().len()), (0, 64));
+    fs::write(keys.join("2026-11"), key).expect("written");
+    (dir, file, keys.to_str().expect("UTF-8").to_owned())
+}
+
+#[test]
+fn token_tells_what_it_holds_to_who_has_the_key() {
+    let (_dir, file, keys) = sealing();
+    let rig = rig::Rig::start(
+        &rig::config(&format!("tokens: {{keys: {{dir: {keys}}}, clusterId: here}}\n")),
+        &[rig::game_server("alpha", 7)],
+    );
+    let token = rig.token("alpha");
+    let inspect = |more: &[&str]| run(&[&["token", "inspect", &token], more].concat());
+    let (code, told, _) = inspect(&["--config", &file, "--client-ip", "127.0.0.1"]);
+    assert_eq!(code, 0, "{told}");
+    for text in ["key      2026-11", "bound to 127.0.0.1", "(gs games/alpha)", ", in "] {
+        assert!(told.contains(text), "{told}");
+    }
+    assert!(!told.contains(&token), "whoever reads this cannot redeem it");
+    let (code, told, _) =
+        inspect(&["--keys", &keys, "--cluster-id", "here", "--client-ip", "::ffff:127.0.0.1"]);
+    assert!(code == 0 && !told.contains("alpha"), "{told}");
+    for (more, text) in [
+        (&["--keys", &keys, "--cluster-id", "here"][..], "name it with --client-ip"),
+        (&["--config", &file, "--client-ip", "127.0.0.2"], "another IP than 127.0.0.2"),
+        (&["--keys", &keys, "--client-ip", "127.0.0.1"], "for another cluster id"),
+        (&["--keys", "/nowhere"], "/nowhere: cannot be read"),
+    ] {
+        let (code, _, told) = inspect(more);
+        assert!(code == 1 && told.contains(text) && !told.contains(&token), "{told}");
+    }
+    for (wrong, text) in [("0b6f2c1e-8f3a-4c55-9d0e-3f6a1b2c4d5e", "a random one"), ("short", "no token")] {
+        let (code, _, told) = run(&["token", "inspect", wrong, "--keys", &keys]);
+        assert!(code == 1 && told.contains(text), "{told}");
+    }
+    assert_eq!(inspect(&[]).0, 2, "nothing says where the keys are");
+}
+
+#[test]
+fn bad_keys_at_the_start_exit_with_2_and_name_the_file() {
+    let (dir, file, _) = sealing();
+    fs::write(dir.path().join("keys/2026-12"), "abc").expect("written");
+    let (code, _, stderr) = run(&["serve", "--config", &file]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("tokens.keys.dir") && stderr.contains("2026-12: a key has 64"), "{stderr}");
+    let (_dir, file) = folder(&rig::config("tokens: {kind: sealed}\n"));
+    let (code, _, stderr) = run(&["check", &file]);
+    assert!(code == 2 && stderr.contains("sealed tokens need \"keys\""), "{stderr}");
+}

@@ -196,6 +196,25 @@ fn public_service_leads_to_every_public_port_and_to_no_other() {
 }
 
 #[test]
+fn token_keys_are_mounted_as_a_folder_where_the_configuration_looks_for_them() {
+    let tests = "crates/testkit/tests/manifests";
+    let keys = config(&format!("{tests}/sealed-tokens.yaml")).tokens.keys.expect("a folder of keys");
+    let deployment = one(&format!("{tests}/sealed-tokens.deployment.yaml"), "Deployment", "udp-director");
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mounts = list(&pod["containers"][0]["volumeMounts"]);
+    let mount = mounts.iter().find(|mount| mount["name"] == "token-keys").expect("a mount");
+    assert_eq!(*mount, json!({"name": "token-keys", "mountPath": keys, "readOnly": true}));
+    let volume =
+        list(&pod["volumes"]).iter().find(|volume| volume["name"] == "token-keys").expect("a volume");
+    assert_eq!(volume["secret"], json!({"secretName": "token-keys"}));
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    for (manifest, _) in manifests() {
+        let pod = &one(&manifest, "Deployment", "udp-director")["spec"]["template"]["spec"];
+        assert_eq!(list(&pod["volumes"]).len(), 1, "no keys where none are asked for: {manifest}");
+    }
+}
+
+#[test]
 fn container_has_no_rights_that_it_does_not_need() {
     for (manifest, _) in manifests() {
         let pod = &one(&manifest, "Deployment", "udp-director")["spec"]["template"]["spec"];

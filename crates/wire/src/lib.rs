@@ -17,4 +17,4 @@ pub use query::{
     Answer, ErrorAnswer, ErrorCode, LabelSelector, Query, Request, RequestError, ResetAnswer, SessionReset,
     StatusQuery, parse_request,
 };
-pub use token::{TOKEN_LEN, Token, TokenForm, parse_bare_token};
+pub use token::{SEALED_LEN, TOKEN_LEN, Token, TokenForm, parse_bare_token};

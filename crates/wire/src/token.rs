@@ -2,8 +2,14 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// Length of every token, in bytes.
 pub const TOKEN_LEN: usize = 36;
+
+/// Length of what a sealed token says, in bytes: 36 characters of base64url, and not one left over.
+pub const SEALED_LEN: usize = 27;
 
 /// A bearer credential in its text form.
 ///
@@ -37,6 +43,22 @@ impl Token {
     pub fn from_bytes(bytes: &[u8]) -> Option<Token> {
         let bytes: [u8; TOKEN_LEN] = bytes.try_into().ok()?;
         bytes.iter().all(u8::is_ascii_graphic).then_some(Token(bytes))
+    }
+
+    /// The token whose text is these bytes in base64url.
+    pub fn from_sealed(sealed: &[u8; SEALED_LEN]) -> Token {
+        let mut text = [0; TOKEN_LEN];
+        let written = URL_SAFE_NO_PAD.encode_slice(sealed, &mut text);
+        assert_eq!(written, Ok(TOKEN_LEN), "27 bytes are 36 characters of base64url");
+        Token(text)
+    }
+
+    /// The bytes that the token's text is in base64url. Each text is that of other bytes; `None` where
+    /// it is not base64url.
+    pub fn to_sealed(&self) -> Option<[u8; SEALED_LEN]> {
+        let mut sealed = [0; SEALED_LEN];
+        let read = URL_SAFE_NO_PAD.decode_slice(self.0, &mut sealed).ok()?;
+        (read == SEALED_LEN).then_some(sealed)
     }
 
     /// The token's 36 bytes.
@@ -120,6 +142,19 @@ mod tests {
             let is = |form| parse_bare_token(bytes, form).is_some();
             assert_eq!((is(TokenForm::Uuid), is(TokenForm::Base64Url)), (uuid, base64url));
         }
+    }
+
+    #[test]
+    fn sealed_bytes_and_their_text_are_one_to_one() {
+        let bytes: [u8; SEALED_LEN] = std::array::from_fn(|at| (at * 37) as u8);
+        let token = Token::from_sealed(&bytes);
+        assert_eq!(token.as_str(), "ACVKb5S53gMoTXKXvOEGK1B1mr_kCS5TeJ3C");
+        assert_eq!(token.to_sealed(), Some(bytes));
+        assert!(token.has_form(TokenForm::Base64Url));
+        let uuid = Token::from_bytes(UUID).expect("a token");
+        assert_eq!(Token::from_sealed(&uuid.to_sealed().expect("base64url too")), uuid);
+        assert_eq!(Token::from_bytes(&[b'+'; TOKEN_LEN]).expect("visible").to_sealed(), None);
+        assert_eq!(Token::from_bytes(&[b'='; TOKEN_LEN]).expect("visible").to_sealed(), None);
     }
 
     #[test]

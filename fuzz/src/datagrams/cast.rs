@@ -44,6 +44,7 @@ pub(super) fn settings(magic: Magic, form: TokenForm, choice: u8) -> Settings {
     Settings {
         magic,
         token_form: form,
+        seal: None,
         token_ttl: Duration::from_secs(30),
         session_timeout: Duration::from_secs(if short { 5 } else { 300 }),
         migration_grace: GRACE,

@@ -105,8 +105,24 @@ impl Forwarder {
         self.present(arrival, &presented(arrival, token, own, false), cx).is_ok()
     }
 
-    /// Does what a presented token means, and then sends on what was held for it.
+    /// Does what a presented token means; one that is not known may be one of another replica.
     fn present(
+        &mut self,
+        arrival: &Arrival,
+        presented: &Presented,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Refusal> {
+        match self.present_known(arrival, presented, cx) {
+            Err(Refusal::UnknownToken) => {
+                cx.ledger.take_up(&presented.token, presented.client.ip(), cx.now)?;
+                self.present_known(arrival, presented, cx)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Does what a token of the ledger means, and then sends on what was held for it.
+    fn present_known(
         &mut self,
         arrival: &Arrival,
         presented: &Presented,

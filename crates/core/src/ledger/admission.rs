@@ -75,10 +75,11 @@ impl Ledger {
 
     /// Whether a token may do something to the session of an address, whose datagrams anyone can spoof:
     /// only if it was asked for from there, or from where the session's own token was asked for. Tokens
-    /// that are not bound are no exception.
+    /// that are not bound are no exception, and one of which nobody knows who asked moves nothing.
     fn may_move(&self, grant: &Grant, own: SessionId, client: ClientAddr) -> bool {
         let named = self.session(own).and_then(|session| self.grants.get(session.token.as_ref()?));
-        grant.asked_by == client.ip() || named.is_some_and(|named| named.asked_by == grant.asked_by)
+        let Some(asked_by) = grant.asked_by else { return false };
+        asked_by == client.ip() || named.is_some_and(|named| named.asked_by == Some(asked_by))
     }
 
     fn admit_redeem(&self, grant: &Grant, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
@@ -162,6 +163,11 @@ impl Ledger {
         }
         let yours = grant.admits(asked_by) || running.iter().any(|at| grant.admits(at.client.ip()));
         if yours { Ok(running) } else { Err(Refusal::WrongClient) }
+    }
+
+    /// The IPs of the clients whose running sessions a token names.
+    pub fn client_ips(&self, session: &Token) -> Vec<IpAddr> {
+        self.named_by(session).iter().map(|located| located.client.ip()).collect()
     }
 
     /// Where a session is to go that the control side moves: by a reset over the query port, of which

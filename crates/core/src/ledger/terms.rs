@@ -183,4 +183,7 @@ pub enum IssueError {
     /// not yet expired, its sum with `limits.maxSessions`.
     #[error("too many tokens wait to be redeemed; try again later")]
     Full,
+    /// That token is known already: another replica happens to have sealed the same.
+    #[error("the token is known already; try again")]
+    Taken,
 }

@@ -14,8 +14,8 @@ use crate::inventory::{BackendSpec, Capacity, Ports, Withheld};
 use crate::session::Place;
 use crate::settings::{Limits, Listener, Protocol};
 
-const GAME: ListenerId = ListenerId(0);
-const VOICE: ListenerId = ListenerId(1);
+pub(super) const GAME: ListenerId = ListenerId(0);
+pub(super) const VOICE: ListenerId = ListenerId(1);
 const TTL: Duration = Duration::from_secs(30);
 const STICKY: Duration = Duration::from_secs(120);
 
@@ -99,7 +99,7 @@ impl Desk {
     }
 }
 
-fn spec(name: &str, capacity: Capacity) -> BackendSpec {
+pub(super) fn spec(name: &str, capacity: Capacity) -> BackendSpec {
     BackendSpec {
         id: BackendId::new(name),
         resource_type: "gs".into(),
@@ -116,7 +116,7 @@ fn spec(name: &str, capacity: Capacity) -> BackendSpec {
     }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let listener = |id: ListenerId, name: &str| Listener {
         id,
         name: name.into(),
@@ -128,6 +128,7 @@ fn settings() -> Settings {
     Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: TTL,
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),

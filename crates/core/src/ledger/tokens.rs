@@ -29,7 +29,8 @@ pub(super) struct Grant {
     /// Held while the token waits, then by its sessions. Given back with the last of them, and taken
     /// again where the token is redeemed on a further listener after that.
     pub(super) seat: Option<Arc<Seat>>,
-    pub(super) asked_by: IpAddr,
+    /// `None` where that is not known.
+    pub(super) asked_by: Option<IpAddr>,
     pub(super) bound: bool,
     pub(super) wanted: Option<Arc<Wanted>>,
     /// The key that leads to its backend as long as it has a seat.
@@ -59,7 +60,7 @@ impl Grant {
     }
 
     pub(super) fn admits(&self, ip: IpAddr) -> bool {
-        !self.bound || self.asked_by == ip
+        !self.bound || self.asked_by == Some(ip)
     }
 }
 
@@ -67,27 +68,18 @@ impl Ledger {
     /// Enters a token. Gives the moment from which on it cannot be redeemed.
     ///
     /// # Errors
-    /// At the bound of tokens that wait, or that are known at all.
+    /// At the bound of tokens that wait, or that are known at all; and where that very token is known.
     pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
-        self.expire(now);
-        let Limits { max_sessions, max_pending_tokens } = self.settings.limits;
-        // Used up tokens are known until their time is over: they fill what sessions leave free.
-        let known = max_pending_tokens.saturating_add(max_sessions);
-        if self.waiting >= max_pending_tokens || self.grants.len() >= known {
-            return Err(IssueError::Full);
+        self.make_room(now)?;
+        if self.grants.contains_key(&issue.token) {
+            return Err(IssueError::Taken);
         }
         let expires = now + self.settings.token_ttl;
         let awaited = self.listeners_of(issue.seat.backend());
-        self.await_at(issue.asked_by, &awaited);
-        self.waiting += 1;
-        self.expiries.push(Reverse((expires, issue.token)));
-        if let Some(key) = &issue.sticky_key {
-            self.sticky.hold(key, &issue.seat.backend().spec.id);
-        }
         let grant = Grant {
             backend: Arc::clone(issue.seat.backend()),
             seat: Some(Arc::new(issue.seat)),
-            asked_by: issue.asked_by,
+            asked_by: Some(issue.asked_by),
             bound: issue.bound,
             wanted: issue.wanted,
             sticky_key: issue.sticky_key,
@@ -95,8 +87,32 @@ impl Ledger {
             uses: SmallVec::new(),
             awaited,
         };
-        self.grants.insert(issue.token, grant);
+        self.enter(issue.token, grant);
         Ok(expires)
+    }
+
+    /// Says whether one more token may be known.
+    ///
+    /// # Errors
+    /// At either bound.
+    pub(super) fn make_room(&mut self, now: Moment) -> Result<(), IssueError> {
+        self.expire(now);
+        let Limits { max_sessions, max_pending_tokens } = self.settings.limits;
+        // Used up tokens are known until their time is over: they fill what sessions leave free.
+        let known = max_pending_tokens.saturating_add(max_sessions);
+        let full = self.waiting >= max_pending_tokens || self.grants.len() >= known;
+        if full { Err(IssueError::Full) } else { Ok(()) }
+    }
+
+    /// Enters a token that is not known yet, and that nobody has redeemed.
+    pub(super) fn enter(&mut self, token: Token, grant: Grant) {
+        self.await_at(grant.asked_by, &grant.awaited);
+        self.waiting += 1;
+        self.expiries.push(Reverse((grant.expires, token)));
+        if let Some(key) = &grant.sticky_key {
+            self.sticky.hold(key, &grant.backend.spec.id);
+        }
+        self.grants.insert(token, grant);
     }
 
     pub(super) fn listeners_of(&self, backend: &Backend) -> SmallVec<[ListenerId; 4]> {
@@ -233,7 +249,8 @@ impl Ledger {
         self.forget_awaited(asked_by, awaited);
     }
 
-    pub(super) fn await_at(&mut self, asked_by: IpAddr, listeners: &[ListenerId]) {
+    pub(super) fn await_at(&mut self, asked_by: Option<IpAddr>, listeners: &[ListenerId]) {
+        let Some(asked_by) = asked_by else { return };
         for &listener in listeners {
             *self.awaited.entry((asked_by, listener)).or_default() += 1;
         }
@@ -241,9 +258,10 @@ impl Ledger {
 
     pub(super) fn forget_awaited(
         &mut self,
-        asked_by: IpAddr,
+        asked_by: Option<IpAddr>,
         listeners: impl IntoIterator<Item = ListenerId>,
     ) {
+        let Some(asked_by) = asked_by else { return };
         for listener in listeners {
             if let Entry::Occupied(mut count) = self.awaited.entry((asked_by, listener)) {
                 *count.get_mut() -= 1;

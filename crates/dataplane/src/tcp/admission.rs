@@ -42,11 +42,12 @@ pub(super) async fn admit(
 async fn bind(sessions: &Arc<Sessions>, origin: &Origin, token: Token) -> Result<Begun, Refusal> {
     let presented =
         Presented { token, listener: origin.listener, client: origin.client, own: None, control: false };
-    let random = sessions.random();
-    let addr = {
-        let mut ledger = sessions.ledger.lock();
-        ledger.reseat_waiting(&token, origin.listener, random);
-        bindable(&mut ledger, &presented, sessions.clock.now())?
+    let addr = match first_look(sessions, &presented) {
+        Err(Refusal::UnknownToken) => {
+            sessions.ledger.take_up(&token, origin.client.ip(), sessions.clock.now())?;
+            first_look(sessions, &presented)?
+        }
+        outcome => outcome?,
     };
     let backend = connect(addr).await;
 
@@ -64,6 +65,15 @@ async fn bind(sessions: &Arc<Sessions>, origin: &Origin, token: Token) -> Result
     drop(ledger);
     sessions.counters.happened(Event::OpenedByToken);
     Ok(Begun { lease, backend, forth: Flow::behind_token(Way::ToBackend, header) })
+}
+
+/// Where the token leads. One that waits for a backend which takes no more players leads to another one
+/// from then on.
+fn first_look(sessions: &Sessions, presented: &Presented) -> Result<BackendAddr, Refusal> {
+    let random = sessions.random();
+    let mut ledger = sessions.ledger.lock();
+    ledger.reseat_waiting(&presented.token, presented.listener, random);
+    bindable(&mut ledger, presented, sessions.clock.now())
 }
 
 /// A connection is a client of its own, so a token can do nothing but begin a session.

@@ -212,6 +212,7 @@ fn settings() -> Settings {
     Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: Duration::from_secs(60),
         session_timeout: Duration::from_secs(60),
         migration_grace: Duration::from_millis(250),

@@ -13,6 +13,7 @@ pub(super) struct Report<'a>(pub(super) &'a Sources);
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.configuration(f)?;
+        self.keys(f)?;
         self.inventory(f)
     }
 }
@@ -27,6 +28,25 @@ impl Report<'_> {
         match fault.as_str() {
             "" => Ok(()),
             fault => writeln!(f, "the file as it is now is refused: {fault}"),
+        }
+    }
+
+    /// The token keys, by their ids: replicas have the same.
+    fn keys(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let control = &self.0.control;
+        let rejections = control.key_rejections.load(Ordering::Relaxed);
+        let keys = control.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(keys) = &*keys else { return Ok(()) };
+        let older = if keys.older.is_empty() { "none".to_owned() } else { keys.older.join(", ") };
+        writeln!(
+            f,
+            "token keys: {} seals, older ones: {older}, {rejections} refused since the start",
+            keys.current
+        )?;
+        let fault = control.key_fault.lock().unwrap_or_else(PoisonError::into_inner);
+        match fault.as_str() {
+            "" => Ok(()),
+            fault => writeln!(f, "the keys as they are now are refused: {fault}"),
         }
     }
 

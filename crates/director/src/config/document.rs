@@ -153,19 +153,41 @@ pub(super) enum Auto {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(super) struct Tokens {
-    /// The kind. A `random` token is known to the process that issued it and to no other.
-    pub kind: TokenKind,
+    /// The kind. A `random` token is known to the process that issued it and to no other; a `sealed` one
+    /// is good on every director that has the key and the same `clusterId`. Left out, `sealed` where
+    /// there are `keys`, else `random`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<TokenKind>,
     /// Whether only the IP that asked may redeem the token. `false` is for clients whose query and game
     /// traffic leave by different addresses, such as dual-stack hosts and carrier pools.
     pub bind_client_ip: bool,
+    /// The keys of sealed tokens. With `kind: random` they only open those that other directors give out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<TokenKeys>,
+    /// The name of what sealed tokens are good for: one of another `clusterId` does not open, even where
+    /// the key is the same.
+    #[schemars(extend("format" = Form::ClusterId))]
+    pub cluster_id: String,
+}
+
+/// Keys of sealed tokens.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TokenKeys {
+    /// A folder with a file for each key, such as a mounted Secret, watched for changes. The file's name
+    /// is the key's id, its content 64 hexadecimal digits. The file `current` holds the id of the key that
+    /// seals; without it that is the last by name. A relative path begins at the directory of the
+    /// configuration file.
+    #[schemars(length(min = 1))]
+    pub dir: String,
 }
 
 /// A kind of token.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[schemars(extend("x-hints" = {"sealed": "sealed tokens are not available yet"}))]
 pub(super) enum TokenKind {
     Random,
+    Sealed,
 }
 
 /// A source of objects.
@@ -554,7 +576,7 @@ impl Default for Document {
 
 impl Default for Tokens {
     fn default() -> Tokens {
-        Tokens { kind: TokenKind::Random, bind_client_ip: true }
+        Tokens { kind: None, bind_client_ip: true, keys: None, cluster_id: String::new() }
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::Value;
-use udp_director_core::{Path, Selector};
+use udp_director_core::{Path, Seal, Selector};
 use udp_director_wire::Magic;
 
 /// The form of a text: the schema's `format`, what is accepted, and how people are told.
@@ -33,10 +33,12 @@ pub(super) enum Form {
     FieldPath,
     /// The path of a URL.
     HttpPath,
+    /// What sealed tokens are good for.
+    ClusterId,
 }
 
 impl Form {
-    const ALL: [Form; 10] = [
+    const ALL: [Form; 11] = [
         Form::Ip,
         Form::Cidr,
         Form::Magic,
@@ -47,6 +49,7 @@ impl Form {
         Form::LabelKey,
         Form::FieldPath,
         Form::HttpPath,
+        Form::ClusterId,
     ];
 
     /// The form of that `format`; `None` for formats that constrain no text here.
@@ -67,6 +70,7 @@ impl Form {
             Form::LabelKey => is_label_key(text),
             Form::FieldPath => Path::parse(text).is_ok(),
             Form::HttpPath => text.starts_with('/') && text.parse::<hyper::Uri>().is_ok(),
+            Form::ClusterId => text.is_empty() || is_name(text, Seal::MAX_CLUSTER_ID),
         }
     }
 
@@ -83,6 +87,7 @@ impl Form {
             Form::LabelKey => "the key of a label, such as \"example.com/players\"",
             Form::FieldPath => "the path of a field, such as \"status.podIP\"",
             Form::HttpPath => "the path of a URL, such as \"/migrations\"",
+            Form::ClusterId => "up to 63 letters, digits, \"-\", \"_\" and \".\"",
         }
     }
 }
@@ -134,6 +139,7 @@ mod tests {
                 vec!["", "/app", "a/", "a/b/c", "-app", "app_"],
             ),
             (Form::FieldPath, vec!["status.ports[0].port"], vec!["", "a["]),
+            (Form::ClusterId, vec!["", "games-1.eu", &long[1..]], vec!["a b", "a/b", &long]),
         ] {
             right.iter().for_each(|text| assert!(form.admits(text), "{form:?}: {text}"));
             wrong.iter().for_each(|text| assert!(!form.admits(text), "{form:?}: {text}"));

@@ -5,6 +5,7 @@ mod balancing;
 mod endpoint;
 mod listeners;
 mod mapping;
+mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -51,7 +52,7 @@ impl Resolver<'_> {
         let mappings = self.mappings(document.resource_query_mapping, &data_ports, balancing);
         let inventory = self.inventory(document.inventory, directory);
         let magic = self.noted("controlPacketMagicBytes", document.control_packet_magic_bytes.parse());
-        let document::TokenKind::Random = document.tokens.kind;
+        let tokens = self.tokens(document.tokens, directory);
         Some(Config {
             query_port: document.query_port,
             data_ports,
@@ -65,7 +66,7 @@ impl Resolver<'_> {
             max_migrations_per_second: document.max_migrations_per_second,
             token_grace: Duration::from_millis(document.token_grace_ms.into()),
             sticky_for: Duration::from_secs(document.sticky_seconds.into()),
-            bind_client_ip: document.tokens.bind_client_ip,
+            tokens: tokens?,
             inventory: inventory?,
             allowed_target_cidrs: document.allowed_target_cidrs,
             strategies,

@@ -81,7 +81,7 @@ fn fate_follows_the_policy_and_what_has_become_of_the_backend() {
 fn playing(backends: &[BackendSpec]) -> (Evacuation, Inventory) {
     let inventory = Inventory::default().next(backends.to_vec(), Vec::new());
     let clock = Clock::new();
-    let settings = Arc::new(rules::settings(&config("keep"), Vec::new()));
+    let settings = Arc::new(rules::settings(&config("keep"), Vec::new(), None));
     let ledger =
         Arc::new(SharedLedger::new(settings, Arc::new(inventory.next(backends.to_vec(), Vec::new()))));
     for (number, backend) in inventory.backends().iter().enumerate() {

@@ -40,6 +40,7 @@ fn playing(players: u16, specs: Vec<BackendSpec>) -> SharedLedger {
     let settings = Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: Duration::from_secs(30),
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),

@@ -12,6 +12,7 @@ pub(crate) fn sources() -> Sources {
     let settings = Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: Duration::from_secs(30),
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::ZERO,

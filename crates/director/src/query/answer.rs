@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
-use udp_director_core::{Query, SharedLedger};
+use udp_director_core::{Nonces, Query, SharedLedger};
 use udp_director_dataplane::Clock;
 use udp_director_wire as wire;
 use udp_director_wire::{Answer, Request, SessionReset, parse_request};
@@ -31,6 +31,7 @@ pub(super) struct Responder {
     pub(super) resets: Resets,
     pub(super) counters: Arc<QueryCounters>,
     pub(super) dice: Dice,
+    pub(super) nonces: Nonces,
     pub(super) wants: Wants,
     pub(super) holds: Holds,
     pub(super) allocations: Arc<Allocations>,

@@ -1,6 +1,7 @@
 //! A query that may be asked, with all that it goes by at that moment.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use udp_director_core::{
     BackendId, Balancer, Draw, Inventory, Moment, Query, Selection, Serves, Settings, SharedLedger, StickyKey,
@@ -22,6 +23,8 @@ pub(crate) struct Asking {
 pub(super) struct Present {
     pub(super) settings: Arc<Settings>,
     pub(super) inventory: Arc<Inventory>,
+    /// What the wall clock says.
+    pub(super) wall: SystemTime,
     pub(super) sticky_key: Option<StickyKey>,
     /// Where the sticky key led last.
     remembered: Option<BackendId>,
@@ -67,6 +70,7 @@ impl Present {
         Present {
             settings: Arc::clone(ledger.settings()),
             inventory: Arc::clone(ledger.inventory()),
+            wall: ledger.wall(now),
             remembered: sticky_key.as_ref().and_then(|key| ledger.remembered(key, now)),
             avoid,
             sticky_key,

@@ -13,6 +13,8 @@ use crate::allocation::Allocating;
 pub struct Catalog {
     /// What may be asked for, by name.
     pub resource_types: HashMap<String, ResourceType>,
+    /// Whether tokens are sealed, where there is a key.
+    pub seal_tokens: bool,
     /// Whether only the IP that asked may redeem a token.
     pub bind_client_ip: bool,
     /// Whether answers tell the backend's address.

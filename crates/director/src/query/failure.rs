@@ -68,7 +68,7 @@ impl Failure {
             Failure::Allocation(_) => ErrorCode::AllocationFailed,
             Failure::ForeignClientIp => ErrorCode::Forbidden,
             Failure::NoMatch => ErrorCode::NoMatchingResources,
-            Failure::Issue(IssueError::Full) | Failure::Connections(_) => ErrorCode::Overloaded,
+            Failure::Issue(_) | Failure::Connections(_) => ErrorCode::Overloaded,
             Failure::Reset(refusal) => reset_code(*refusal),
             Failure::TooLarge => ErrorCode::TooLarge,
             Failure::Late => ErrorCode::Timeout,
@@ -134,6 +134,7 @@ fn reset_code(refusal: Refusal) -> ErrorCode {
         | Refusal::ConnectionLimit
         | Refusal::NoUpstream
         | Refusal::JustLeft
+        | Refusal::TokenLimit
         | Refusal::WorkerBusy => ErrorCode::Overloaded,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
-use udp_director_core::{Located, Place, Refusal, SharedLedger};
+use udp_director_core::{Located, Moment, Place, Refusal, SharedLedger};
 use udp_director_dataplane::Clock;
 use udp_director_wire::{ResetAnswer, SessionReset, Token};
 
@@ -39,7 +39,7 @@ impl Resets {
     /// Says why nothing has moved.
     pub(super) async fn reset(&self, reset: &SessionReset, peer: IpAddr) -> Result<ResetAnswer, Refusal> {
         let now = self.clock.now();
-        let running = self.ledger.lock().admit_reset(&reset.session, &reset.token, peer, now)?;
+        let running = self.admit(reset, peer, now)?;
         let until = Instant::now() + self.deadline;
         let (streams, others): (Vec<_>, Vec<_>) =
             running.into_iter().partition(|session| session.place == Place::Stream);
@@ -48,6 +48,26 @@ impl Resets {
             outcomes.extend(self.migrate(others, reset.token, until).await);
         }
         sum_up(&outcomes)
+    }
+
+    /// What is to be moved. A new token that is not known here may be one of another replica, sealed for
+    /// who asks or for the session's client.
+    fn admit(&self, reset: &SessionReset, peer: IpAddr, now: Moment) -> Result<Vec<Located>, Refusal> {
+        let admit = || self.ledger.lock().admit_reset(&reset.session, &reset.token, peer, now);
+        let outcome = admit();
+        if outcome != Err(Refusal::UnknownToken) {
+            return outcome;
+        }
+        let clients = self.ledger.lock().client_ips(&reset.session);
+        if clients.is_empty() {
+            return outcome;
+        }
+        let ips = std::iter::once(peer).chain(clients);
+        let mut attempts = ips.map(|ip| self.ledger.take_up(&reset.token, ip, now));
+        attempts
+            .find(|attempt| *attempt != Err(Refusal::UnknownToken))
+            .unwrap_or(Err(Refusal::UnknownToken))?;
+        admit()
     }
 
     /// Moves all of these at once.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use udp_director_core::{Backend, BackendId, Issue, Query, Seat, ServerName, Settings};
 use udp_director_wire as wire;
-use udp_director_wire::{Answer, Token};
-use uuid::Uuid;
+use udp_director_wire::Answer;
 
 use super::answer::{Asked, Responder};
 use super::asking::Present;
@@ -76,10 +75,11 @@ impl Responder {
         if listed.allocating.is_some() && self.allocations.is_returning(&backend.spec.id) {
             return Err(Failure::NoMatch);
         }
-        let Present { settings, sticky_key, .. } = present;
-        let token = fresh_token();
-        let wanted = Some(self.wants.of(&asked.written, &asked.query, &listed.balancer));
         let bound = catalog.bind_client_ip;
+        let bound_to = bound.then_some(asked.asked_by);
+        let token = self.fresh_token(catalog, &present, &backend.spec.id, bound_to);
+        let Present { settings, sticky_key, .. } = present;
+        let wanted = Some(self.wants.of(&asked.written, &asked.query, &listed.balancer));
         let issue = Issue { token, seat, asked_by: asked.asked_by, bound, wanted, sticky_key };
         self.ledger.lock().issue(issue, self.clock.now())?;
         Ok(Answer {
@@ -94,12 +94,6 @@ impl Responder {
         let returning = if listed.allocating.is_some() { self.allocations.returning() } else { Vec::new() };
         Present::new((&asked.written, &asked.query), returning, &self.ledger, self.clock.now())
     }
-}
-
-fn fresh_token() -> Token {
-    let mut text = Uuid::encode_buffer();
-    let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    Token::from_bytes(text.as_bytes()).expect("the text form of a UUID has 36 visible characters")
 }
 
 fn public_ports(backend: &Backend, settings: &Settings) -> BTreeMap<String, u16> {

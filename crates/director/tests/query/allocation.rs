@@ -31,7 +31,8 @@ fn allocate(setup: &mut Setup, sharing: Sharing, deadline: Duration, unclaimed: 
     let mut types = std::mem::take(&mut setup.catalog.resource_types);
     let listed = types.get_mut("gameserver").expect("a type of the harness");
     listed.allocating = allocating(sharing, deadline, unclaimed);
-    setup.catalog = Catalog { resource_types: types, bind_client_ip: true, expose_backend: false };
+    setup.catalog =
+        Catalog { resource_types: types, seal_tokens: false, bind_client_ip: true, expose_backend: false };
 }
 
 /// A server whose queries allocate, each its own game server, and keep what nobody takes.

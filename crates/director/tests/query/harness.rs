@@ -331,7 +331,7 @@ pub(crate) fn catalog_by(strategy: Strategy, listed: &[(&str, &[&str])]) -> Cata
         (name.to_owned(), ResourceType { namespaces, balancer, allocating: None })
     };
     let resource_types = listed.iter().map(resource_type).collect();
-    Catalog { resource_types, bind_client_ip: true, expose_backend: false }
+    Catalog { resource_types, seal_tokens: false, bind_client_ip: true, expose_backend: false }
 }
 
 fn settings() -> Settings {
@@ -346,6 +346,7 @@ fn settings() -> Settings {
     Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: Duration::from_secs(30),
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),

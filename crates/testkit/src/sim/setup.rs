@@ -63,6 +63,7 @@ pub fn settings() -> Settings {
     Settings {
         magic: Magic::default(),
         token_form: TokenForm::Uuid,
+        seal: None,
         token_ttl: Duration::from_secs(30),
         session_timeout: Duration::from_secs(300),
         migration_grace: Duration::from_millis(250),

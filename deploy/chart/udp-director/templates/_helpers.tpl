@@ -46,6 +46,9 @@ director's own affair. */}}
 {{- if not (or $config.dataPort $config.dataPorts) -}}
 {{- fail "config lacks dataPort or dataPorts" -}}
 {{- end -}}
+{{- if and .Values.tokenKeys.secretName (not (dig "tokens" "keys" "" $config)) -}}
+{{- fail "tokenKeys is set, but config lacks tokens: {keys: {dir: /etc/udp-director/keys}}" -}}
+{{- end -}}
 {{- $keys := keys $config -}}
 {{- range $config.resourceQueryMapping -}}
 {{- $keys = concat $keys (keys .) -}}

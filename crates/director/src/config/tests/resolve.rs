@@ -23,7 +23,7 @@ fn the_least_configuration_has_every_default() {
     assert_eq!(config.magic.as_bytes(), b"\xff\xff\xff\xffRESET");
     assert_eq!(config.migration_grace, Duration::from_millis(250));
     assert_eq!(config.token_grace, Duration::from_millis(500));
-    assert!(config.bind_client_ip && !config.expose_backend);
+    assert!(config.tokens.bind_client_ip && !config.tokens.sealed && !config.expose_backend);
     assert_eq!(config.inventory, InventorySource::File("dir/objects.yaml".into()));
     assert_eq!(config.allowed_target_cidrs, []);
     assert_eq!(config.strategy_of("pods"), Strategy::LeastSessions);

@@ -25,7 +25,7 @@ fn what_is_no_configuration_is_refused_with_its_place() {
 fn all_problems_are_named_in_the_order_of_their_lines() {
     let text = "\
 queryPort: many
-tokens: {kind: sealed, bindClientIp: yes}
+tokens: {kind: seeled, bindClientIp: yes}
 sesionTimeoutSeconds: 3
 loadBalancing: {strategy: {type: first}}
 bindAddress:
@@ -38,7 +38,7 @@ resourceQueryMapping: {a/b: {group: '', resource: pods}}
 ";
     let expected = "\
 config.yaml:1:12: queryPort: \"many\" is not a whole number from 0 to 65535
-config.yaml:2:16: tokens.kind: \"sealed\" is not \"random\"; sealed tokens are not available yet
+config.yaml:2:16: tokens.kind: \"seeled\" is not one of \"random\", \"sealed\"; did you mean \"sealed\"?
 config.yaml:2:38: tokens.bindClientIp: \"yes\" is not true or false
 config.yaml:3:1: unknown key \"sesionTimeoutSeconds\"; did you mean \"sessionTimeoutSeconds\"?
 config.yaml:4:17: loadBalancing: unknown key \"strategy\"; its keys stand directly under loadBalancing
