@@ -248,6 +248,11 @@ impl Ledger {
         self.sessions.values().map(|session| &**session)
     }
 
+    /// The numbers of all sessions, in no order.
+    pub fn session_ids(&self) -> impl ExactSizeIterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
     /// The sessions on a backend, in no order.
     pub fn sessions_of(&self, backend: &BackendId) -> impl ExactSizeIterator<Item = SessionId> {
         self.roster.on(backend).iter().copied()

@@ -347,3 +347,24 @@ fn session_for_which_nothing_matches_ends_where_the_mapping_says_so() {
     eventually("the session ends", || rig.metric("udp_director_active_sessions") == 0.0);
     assert_eq!(rig.metric_where("udp_director_session_events_total", "ended_backend_gone"), 1.0);
 }
+
+#[test]
+fn explanation_is_what_a_query_gets_by_every_strategy() {
+    for strategy in ["first", "roundRobin", "leastSessions", "labelArithmetic", "packed", "stickyKey"] {
+        let sockets = ["alpha", "beta", "gamma"].map(|name| (name, local_socket()));
+        let servers: Vec<_> = sockets.iter().map(|(name, socket)| game_server(name, port(socket))).collect();
+        let keys = format!("exposeBackend: true\nloadBalancing: {{type: {strategy}}}\n");
+        let config = format!("{keys}{}", mapped("capacity: {max: 2}"));
+        let rig = Rig::start(&config, &servers);
+        for turn in 0..7 {
+            let key = if turn % 2 == 1 { r#", "stickyKey": "party""# } else { "" };
+            let query = format!(r#"{{"resourceType": "gs"{key}}}"#);
+            let (_, told) = rig.api("POST", "/v1/explain", &query);
+            assert_eq!((&told["strategy"], &told["byChance"]), (&json!(strategy), &json!(false)));
+            let winner = sockets.iter().find(|(name, _)| told["winner"] == format!("gs/games/{name}"));
+            let address = winner.map(|(_, socket)| socket.local_addr().expect("bound").to_string());
+            assert_eq!(rig.query(&query)["backend"].as_str(), address.as_deref(), "{strategy}, {turn}");
+            assert_eq!(address.is_some(), turn < 6, "{strategy}: seats for six");
+        }
+    }
+}

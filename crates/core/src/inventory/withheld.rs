@@ -25,6 +25,18 @@ impl Withheld {
     pub fn is_meant(&self) -> bool {
         matches!(self, Withheld::Terminating | Withheld::Draining | Withheld::Cordoned)
     }
+
+    /// The reason's name.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Withheld::Terminating => "terminating",
+            Withheld::Draining => "draining",
+            Withheld::Cordoned => "cordoned",
+            Withheld::NotReady(_) => "not_ready",
+            Withheld::Condition(_) => "condition",
+            Withheld::NoEndpoint => "no_endpoint",
+        }
+    }
 }
 
 impl fmt::Display for Withheld {

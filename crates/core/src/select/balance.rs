@@ -34,6 +34,27 @@ pub enum Strategy {
     StickyKey,
 }
 
+impl Strategy {
+    /// Its name, as the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Strategy::First => "first",
+            Strategy::Random => "random",
+            Strategy::RoundRobin => "roundRobin",
+            Strategy::LeastSessions => "leastSessions",
+            Strategy::LeastLoaded => "leastLoaded",
+            Strategy::LabelArithmetic => "labelArithmetic",
+            Strategy::Packed => "packed",
+            Strategy::StickyKey => "stickyKey",
+        }
+    }
+
+    /// Whether two who ask at the same moment may get different backends, by chance alone.
+    pub fn is_by_chance(self) -> bool {
+        matches!(self, Strategy::Random | Strategy::LeastLoaded)
+    }
+}
+
 /// Picks backends by a strategy.
 #[derive(Debug, Default)]
 pub struct Balancer {

@@ -92,3 +92,19 @@ async fn metrics_are_served_as_openmetrics_and_nothing_else_is_there() {
         assert_eq!(request(running.addr, path).await.0, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_not_known_yet_is_no_zero() {
+    let running = running().await;
+    let paths = ["/v1/backends", "/v1/backends/gs/games/alpha", "/v1/backends/uid/uid-alpha"];
+    for path in paths {
+        let (status, text) = request(running.addr, path).await;
+        assert!(status == 503 && text.contains(r#""code":"not_known_yet""#), "{path}: {text}");
+    }
+    running.readiness.meet("inventory");
+    running.readiness.fail("draining");
+    let statuses = [200, 404, 404];
+    for (path, expected) in paths.into_iter().zip(statuses) {
+        assert_eq!(request(running.addr, path).await.0, expected, "{path}");
+    }
+}

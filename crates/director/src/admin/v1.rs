@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use udp_director_core::{Backend, Inventory, SharedLedger};
 use udp_director_dataplane::Clock;
 
+use crate::control::INVENTORY;
 use crate::jobs::Jobs;
 use crate::metrics::Sources;
 use crate::query::Catalog;
@@ -73,10 +74,10 @@ impl Api {
     /// The inventory in force, once all that is followed has been seen: before that, what is not there
     /// may only not be known yet.
     fn inventory(&self) -> Result<Arc<Inventory>, Problem> {
-        match &self.readiness.unmet()[..] {
-            [] => Ok(Arc::clone(self.ledger().lock().inventory())),
-            unmet => Err(Problem::not_known_yet(&unmet.join(", "))),
+        if self.readiness.unmet().contains(&INVENTORY) {
+            return Err(Problem::not_known_yet());
         }
+        Ok(Arc::clone(self.ledger().lock().inventory()))
     }
 }
 

@@ -132,7 +132,11 @@ async fn explain(args: ExplainArgs) -> Result<(), Failure> {
 fn verdict(told: &Value) -> String {
     let counted = |key: &str| cell(told.pointer(key));
     let winner = match &told["winner"] {
+        Value::Null if told["allocates"] == true => "A server is allocated for the query.".to_owned(),
         Value::Null => "The query gets nothing.".to_owned(),
+        winner if told["byChance"] == true => {
+            format!("The query gets {}, or another by {}.", cell(Some(winner)), counted("/strategy"))
+        }
         winner => format!("The query gets {}, by {}.", cell(Some(winner)), counted("/strategy")),
     };
     let age = told["viewAgeSeconds"].as_f64().unwrap_or_default();

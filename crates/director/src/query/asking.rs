@@ -11,12 +11,14 @@ use wire::ErrorAnswer;
 
 use super::catalog::Catalog;
 use super::failure::Failure;
+use crate::allocation::Allocating;
 
 /// A query that may be asked, and what it would be answered by.
 pub(crate) struct Asking {
     query: Query,
     balancer: Arc<Balancer>,
     present: Present,
+    allocating: Option<Arc<Allocating>>,
 }
 
 /// What the ledger knows that a query goes by.
@@ -46,7 +48,18 @@ impl Asking {
         let listed = catalog.admit(&mut written).map_err(|refused| Failure::from(refused).answer())?;
         let query = Query::compile(&written).map_err(|error| Failure::from(error).answer())?;
         let present = Present::new((&written, &query), Vec::new(), ledger, now);
-        Ok(Asking { balancer: Arc::clone(&listed.balancer), present, query })
+        let (balancer, allocating) = (Arc::clone(&listed.balancer), listed.allocating.clone());
+        Ok(Asking { balancer, present, query, allocating })
+    }
+
+    /// Whether a server is allocated where none can be shared.
+    pub(crate) fn allocates(&self) -> bool {
+        self.allocating.is_some()
+    }
+
+    /// Whether it may get a server that is there, and not only one that is allocated for it alone.
+    pub(crate) fn shares(&self) -> bool {
+        self.allocating.as_ref().is_none_or(|allocating| allocating.shares())
     }
 
     /// What decides which backend it gets.

@@ -8,7 +8,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use udp_director_core::{Backend, BackendId, Capacity, Inventory, Ledger, Ports};
+use udp_director_core::{Backend, BackendId, Capacity, Inventory, Ledger, Ports, Withheld};
 
 use super::problem::Problem;
 use super::{Api, Params, json, uid_of};
@@ -25,9 +25,12 @@ struct View {
     /// By data port; the empty name is the one port that serves the first of each protocol.
     ports: BTreeMap<String, u16>,
     accepting: bool,
-    /// Why it takes no new players.
+    /// Why it takes no new players, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     withheld: Option<String>,
+    /// The same, for programs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withheld_reason: Option<&'static str>,
     /// How many seats there are; left out where nothing bounds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     capacity: Option<u32>,
@@ -76,10 +79,10 @@ pub(super) async fn list(
     page.sort_by_cached_key(|backend| key(backend));
     let more = page.len() > limit;
     page.truncate(limit);
-    let ledger = api.ledger().lock();
     let next = page.last().filter(|_| more).map(|backend| key(backend));
-    let backends = page.into_iter().map(|backend| View::new(backend, &ledger)).collect();
-    drop(ledger);
+    // The lock is let go in between: there may be a hundred players on each.
+    let view = |backend: &Arc<Backend>| View::new(backend, &api.ledger().lock());
+    let backends = page.into_iter().map(view).collect();
     Ok(json(StatusCode::OK, &Page { backends, next }))
 }
 
@@ -184,6 +187,7 @@ impl View {
             },
             accepting: spec.accepting(),
             withheld: spec.withheld.as_ref().map(ToString::to_string),
+            withheld_reason: spec.withheld.as_ref().map(Withheld::reason),
             capacity: Some(capacity.seats()).filter(|_| matches!(capacity, Capacity::Seats { .. })),
             capacity_fault: match capacity {
                 Capacity::Unknown(fault) => Some(fault.to_string()),

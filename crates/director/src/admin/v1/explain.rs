@@ -24,7 +24,11 @@ use crate::rules;
 struct Explanation {
     /// Who would be picked now, as `type/namespace/name`; `null` where nobody can be.
     winner: Option<String>,
-    strategy: String,
+    strategy: &'static str,
+    /// Whether another query at the same moment may get another backend, by chance alone.
+    by_chance: bool,
+    /// Whether a server is allocated where the query gets none of these.
+    allocates: bool,
     /// How long ago the view of the cluster, or of the file, was found to be current.
     view_age_seconds: f64,
     /// How many backends of the type and namespace there are.
@@ -84,7 +88,10 @@ pub(super) async fn explain(
         .map_err(|refused| Problem::bad_query(refused.code.as_str(), &refused.error))?;
     api.inventory()?;
     let selection = asking.selection(rules::seed());
-    let explained = selection.explain();
+    let (strategy, mut explained) = (selection.balancer.strategy(), selection.explain());
+    if !asking.shares() {
+        explained.winner = None;
+    }
     let mut order: Vec<(bool, bool, &Candidate)> = explained
         .candidates
         .iter()
@@ -100,7 +107,9 @@ pub(super) async fn explain(
     }
     let told = Explanation {
         winner: explained.winner.map(|winner| name_of(&explained.candidates[winner].backend)),
-        strategy: format!("{:?}", selection.balancer.strategy()),
+        strategy: strategy.name(),
+        allocates: asking.allocates(),
+        by_chance: strategy.is_by_chance(),
         view_age_seconds: api.sources.inventory_age().as_secs_f64(),
         total: explained.candidates.len(),
         eligible: explained.candidates.iter().filter(|candidate| is_eligible(candidate)).count(),

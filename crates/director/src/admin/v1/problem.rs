@@ -50,9 +50,9 @@ impl Problem {
     }
 
     /// The director has just started, and does not know all that there is.
-    pub(super) fn not_known_yet(missing: &str) -> Problem {
-        let detail = format!("not ready: {missing}; try again");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_known_yet", "It is not known yet", &detail)
+    pub(super) fn not_known_yet() -> Problem {
+        let detail = "not everything has been listed since the start; try again in a moment";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_known_yet", "It is not known yet", detail)
     }
 }
 

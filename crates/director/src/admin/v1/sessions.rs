@@ -66,7 +66,7 @@ pub(super) async fn list(
     let now = api.clock().now();
     let ledger = api.ledger().lock();
     let ids = match backend {
-        None => lowest(ledger.sessions().map(|session| session.id), after, limit + 1),
+        None => lowest(ledger.session_ids(), after, limit + 1),
         Some(named) => {
             let id = named.find_id(&inventory, &ledger)?;
             lowest(ledger.sessions_of(&id), after, limit + 1)
