@@ -33,8 +33,8 @@ pub(super) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub data_ports: Option<Vec<DataPort>>,
-    /// The TCP port of `/livez`, `/readyz` and `/metrics`. It is for operators: keep it out of the
-    /// public Service. 0 takes any free port.
+    /// The TCP port of `/livez`, `/readyz`, `/metrics` and the admin API, by which players can be moved. It
+    /// is for operators: keep it out of the public Service. 0 takes any free port.
     pub admin_port: u16,
     /// The address that every port listens on. `::` is every IPv6 and IPv4 address of the host,
     /// `0.0.0.0` every IPv4 address.
