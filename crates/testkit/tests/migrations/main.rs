@@ -23,7 +23,7 @@ const LONGEST_WAY: Duration = Duration::from_millis(2 * (40 + 8));
 const ALIVE: Scene =
     Scene { cause: Cause::Client, half_are_dead: false, roaming: false, network: Network::Perfect, seed: 1 };
 
-fn of_each_cause(scene: Scene, check: impl Fn(&Scene, &World, &Account)) {
+fn of_each_cause(scene: &Scene, check: impl Fn(&Scene, &World, &Account)) {
     for cause in [Cause::Client, Cause::Operator, Cause::BackendGone] {
         let scene = Scene { cause, ..scene.clone() };
         let (world, migrations, account) = scene.clone().play(MIGRATIONS);
@@ -34,7 +34,7 @@ fn of_each_cause(scene: Scene, check: impl Fn(&Scene, &World, &Account)) {
 
 #[test]
 fn every_datagram_reaches_one_of_old_and_new_in_order_and_no_player_waits_for_it() {
-    of_each_cause(ALIVE, |scene, world, account| {
+    of_each_cause(&ALIVE, |scene, world, account| {
         account.check_in_order(world);
         assert_eq!(world.all_drops(), 0, "{scene:?}");
         assert_eq!(beyond_a_tick(account.longest_gap), Duration::ZERO, "{scene:?}");
@@ -44,7 +44,7 @@ fn every_datagram_reaches_one_of_old_and_new_in_order_and_no_player_waits_for_it
 /// Half of the backends take datagrams and answer none. Players go to one, and come from one.
 #[test]
 fn only_what_has_reached_a_dead_backend_is_not_answered() {
-    of_each_cause(Scene { half_are_dead: true, ..ALIVE }, |scene, world, account| {
+    of_each_cause(&Scene { half_are_dead: true, ..ALIVE }, |scene, world, account| {
         account.check_in_order(world);
         assert_eq!(world.all_drops(), 0, "{scene:?}");
         assert_eq!(beyond_a_tick(account.longest_gap), Duration::ZERO, "{scene:?}");
@@ -59,7 +59,7 @@ fn only_what_has_reached_a_dead_backend_is_not_answered() {
 
 #[test]
 fn players_who_change_their_address_while_they_are_moved_lose_nothing() {
-    of_each_cause(Scene { roaming: true, ..ALIVE }, |scene, world, account| {
+    of_each_cause(&Scene { roaming: true, ..ALIVE }, |scene, world, account| {
         account.check_in_order(world);
         assert_eq!(beyond_a_tick(account.longest_gap), Duration::ZERO, "{scene:?}");
         assert_eq!(world.all_drops(), 0, "{scene:?}");
@@ -70,7 +70,7 @@ fn players_who_change_their_address_while_they_are_moved_lose_nothing() {
 fn nothing_is_lost_that_bad_links_did_not_lose() {
     for seed in 1..=2 {
         let scene = Scene { network: Network::Bad, half_are_dead: seed % 2 == 0, seed, ..ALIVE };
-        of_each_cause(scene, |scene, _, account| {
+        of_each_cause(&scene, |scene, _, account| {
             assert!(account.longest_wait <= LONGEST_WAY, "{scene:?}: {:?}", account.longest_wait);
         });
     }
