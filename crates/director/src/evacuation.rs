@@ -251,7 +251,10 @@ impl Evacuation {
             Elsewhere::There(seat) => {
                 mover.begin(Step { wanted_by: WantedBy::Evacuation, session: id, player, seat });
             }
-            Elsewhere::Nowhere => self.give_up(id),
+            Elsewhere::Nowhere => {
+                mover.has_no_place(WantedBy::Evacuation, Refusal::NoMatch);
+                self.give_up(id);
+            }
         }
     }
 

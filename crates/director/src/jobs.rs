@@ -312,7 +312,10 @@ impl Job {
                 self.under_way += 1;
                 mover.begin(Step { wanted_by: WantedBy::Job(id), session, player, seat: Arc::new(seat) });
             }
-            Err(refusal) => self.report.fail(refusal),
+            Err(refusal) => {
+                mover.has_no_place(WantedBy::Job(id), refusal);
+                self.report.fail(refusal);
+            }
         }
     }
 

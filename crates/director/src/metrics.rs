@@ -23,6 +23,7 @@ use udp_director_wire::ErrorCode;
 
 use crate::allocation::{AllocationCounters, Outcome, Returned};
 use crate::control::ControlStatus;
+use crate::moving::MoveCounters;
 use crate::query::{Bound, Catalog, HoldEnd, QueryCounters};
 
 use page::Page;
@@ -36,6 +37,8 @@ pub(crate) struct Sources {
     pub(crate) ledger: Arc<SharedLedger>,
     /// What the data plane has counted: one for each worker, and one for all TCP connections.
     pub(crate) counters: Vec<Arc<Counters>>,
+    /// What has come of moving players.
+    pub(crate) moves: Arc<MoveCounters>,
     /// How many upstream sockets are open.
     pub(crate) upstream_sockets: Reading<u64>,
     /// What the query server has counted.
@@ -111,6 +114,7 @@ impl Collector for Scrape {
         let mut page = Page(encoder);
         self.state(&mut page)?;
         self.traffic(&mut page)?;
+        self.moves(&mut page)?;
         self.queries(&mut page)?;
         self.holds(&mut page)?;
         self.allocations(&mut page)?;
@@ -156,6 +160,13 @@ impl Scrape {
         page.counters("drops", "Datagrams dropped, and TCP connections refused", "reason", drops)?;
         let events = Event::ALL.map(|event| (name(event), self.sum(|counters| counters.events(event))));
         page.counters("session_events", "What has happened to sessions", "event", events)
+    }
+
+    fn moves(&self, page: &mut Page<'_>) -> fmt::Result {
+        let labels = |cause, outcome| [("cause", cause), ("outcome", outcome)];
+        let tries = self.0.moves.read().map(|(cause, outcome, count)| (labels(cause, outcome), count));
+        let help = "Tries to move a player, by who wanted it and what came of it";
+        page.counters_by("migrations", help, tries)
     }
 
     fn queries(&self, page: &mut Page<'_>) -> fmt::Result {

@@ -6,6 +6,7 @@
 //! Jobs --------/                     (yes or no)
 //! ```
 
+mod counters;
 mod notice;
 mod pace;
 
@@ -20,6 +21,9 @@ use udp_director_dataplane::tcp::Streams;
 use crate::config::Notice;
 use crate::rules;
 
+use counters::Cause;
+
+pub(crate) use counters::MoveCounters;
 pub(crate) use pace::Pace;
 
 /// How many players may be on their way at once. Each waits for a worker, a connection or a notice.
@@ -40,6 +44,15 @@ pub(crate) enum WantedBy {
     Evacuation,
     /// An operator, by the job of that number.
     Job(u64),
+}
+
+impl WantedBy {
+    fn cause(self) -> Cause {
+        match self {
+            WantedBy::Evacuation => Cause::Director,
+            WantedBy::Job(_) => Cause::Operator,
+        }
+    }
 }
 
 /// A player who is to move.
@@ -67,6 +80,7 @@ pub(crate) struct Mover {
     with: Movers,
     pace: Pace,
     under_way: JoinSet<Moved>,
+    counters: Arc<MoveCounters>,
     /// Who is asked before a player comes, by resource type.
     notices: BTreeMap<Arc<str>, Notice>,
     random: u64,
@@ -74,8 +88,19 @@ pub(crate) struct Mover {
 
 impl Mover {
     pub(crate) fn new(with: Movers) -> Mover {
-        let (under_way, notices) = (JoinSet::new(), BTreeMap::new());
-        Mover { with, pace: Pace::default(), under_way, notices, random: rules::seed() }
+        Mover {
+            with,
+            pace: Pace::default(),
+            under_way: JoinSet::new(),
+            counters: Arc::default(),
+            notices: BTreeMap::new(),
+            random: rules::seed(),
+        }
+    }
+
+    /// What has come of every try.
+    pub(crate) fn counters(&self) -> Arc<MoveCounters> {
+        Arc::clone(&self.counters)
     }
 
     pub(crate) fn ledger(&self) -> &SharedLedger {
@@ -104,12 +129,20 @@ impl Mover {
         self.under_way.spawn(carry_over(self.with.clone(), step, notice));
     }
 
+    /// A player for whom there is no place where he is wanted.
+    pub(crate) fn has_no_place(&self, wanted_by: WantedBy, why: Refusal) {
+        self.counters.tried(wanted_by.cause(), Err(why));
+    }
+
     /// A move that has ended since the last look.
     pub(crate) fn ended(&mut self) -> Option<Moved> {
         loop {
             // A move that panics has told why; its player stays where he is.
             match self.under_way.try_join_next()? {
-                Ok(moved) => return Some(moved),
+                Ok(moved) => {
+                    self.counters.tried(moved.wanted_by.cause(), moved.outcome);
+                    return Some(moved);
+                }
                 Err(_) => continue,
             }
         }

@@ -27,7 +27,7 @@ use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
 use crate::keys::KeyFolder;
 use crate::metrics::{Reading, Sources};
-use crate::moving::{Mover, Movers};
+use crate::moving::{MoveCounters, Mover, Movers};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
 use crate::readiness::Readiness;
@@ -196,7 +196,11 @@ impl Parts {
         let query_counters = Arc::new(QueryCounters::new());
         let mut tasks = JoinSet::new();
         let allocations = self.allocations(&mut tasks, &stop);
-        let counted = Counted { queries: Arc::clone(&query_counters), allocations: allocations.counters() };
+        let counted = Counted {
+            queries: Arc::clone(&query_counters),
+            allocations: allocations.counters(),
+            moves: control.mover.counters(),
+        };
         let admin_server = self.admin(counted, status, catalogs.clone(), Arc::clone(&readiness), jobs);
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
         control.begin().await?;
@@ -287,6 +291,7 @@ impl Parts {
             ledger: Arc::clone(&self.ledger),
             counters,
             upstream_sockets: Reading::new(move || workers.upstream_sockets()),
+            moves: counted.moves,
             queries: counted.queries,
             allocations: counted.allocations,
             catalog,
@@ -340,6 +345,7 @@ impl Parts {
 struct Counted {
     queries: Arc<QueryCounters>,
     allocations: Arc<AllocationCounters>,
+    moves: Arc<MoveCounters>,
 }
 
 async fn carry_out(migration: Migration, workers: Arc<Workers>, streams: Arc<Streams>) {

@@ -112,6 +112,12 @@ fn drained_server_is_left_at_once_and_a_full_one_takes_nobody() {
     let _other = rig.player("beta");
     rig.write_objects(&[draining(&object(0)), object(1)]);
     eventually("one moves", || players_on(&rig, "beta") == 2);
+    let tries = |outcome: &str| {
+        let labels = format!("cause=\"director\",outcome=\"{outcome}\"");
+        rig.metric_where("udp_director_migrations_total", &labels)
+    };
+    eventually("one is told to have moved", || tries("moved") == 1.0);
+    eventually("the other has no place", || tries("no_match") > 0.0);
     assert_eq!(players_on(&rig, "alpha"), 1, "there is no seat for the other");
     rig.write_objects(&[draining(&object(0)), object(1), object(2)]);
     eventually("the other follows", || players_on(&rig, "gamma") == 1);

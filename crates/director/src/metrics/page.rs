@@ -51,6 +51,20 @@ impl Page<'_> {
         Ok(())
     }
 
+    /// A counter with a sample for each set of labels. Its name gets `_total` behind it.
+    pub(super) fn counters_by<'l, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.begin(name, help, MetricType::Counter)?;
+        for (labels, value) in samples {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+        }
+        Ok(())
+    }
+
     /// A histogram.
     pub(super) fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         histogram.encode(self.begin(name, help, MetricType::Histogram)?)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use udp_director_core::{Limits, Settings};
+use udp_director_core::{Limits, Refusal, Settings};
 use udp_director_wire::{Magic, TokenForm};
 
 use super::*;
@@ -29,6 +29,7 @@ pub(crate) fn sources() -> Sources {
         clock: Clock::new(),
         ledger: Arc::new(SharedLedger::new(Arc::new(settings), Arc::default())),
         counters: vec![Arc::default(), Arc::default()],
+        moves: Arc::default(),
         upstream_sockets: Reading::new(|| 7),
         queries: Arc::new(QueryCounters::new()),
         allocations: Arc::new(AllocationCounters::new()),
@@ -80,6 +81,7 @@ fn every_reason_event_and_code_is_there_from_the_start() {
     let named = |prefix: &str| samples.keys().filter(|name| name.starts_with(prefix)).count();
     assert_eq!(named("drops_total{"), Dropped::COUNT);
     assert_eq!(named("session_events_total{"), Event::ALL.len());
+    assert_eq!(named("migrations_total{cause=\"operator\",outcome=\""), 1 + Refusal::ALL.len());
     assert_eq!(named("query_requests_total{"), ErrorCode::ALL.len() + 1);
     assert_eq!(named("held_query_ends_total{"), HoldEnd::ALL.len());
     assert_eq!(named("allocations_total{"), Outcome::ALL.len());
