@@ -39,7 +39,8 @@ pub struct Presented {
     pub listener: ListenerId,
     /// Who sent it.
     pub client: ClientAddr,
-    /// The session that this client has on this listener: one that [`Ledger::is_at`] its address.
+    /// The session that this client has on this listener: one that
+    /// [`Ledger::is_at`](super::Ledger::is_at) its address.
     pub own: Option<SessionId>,
     /// Whether it came in a control packet, which can move sessions, or bare.
     pub control: bool,
@@ -89,7 +90,7 @@ pub struct Opening {
 /// What lets a session begin.
 #[derive(Debug)]
 pub enum OpenedBy {
-    /// A token that [`Ledger::admit`] let through under the same lock.
+    /// A token that [`Ledger::admit`](super::Ledger::admit) let through under the same lock.
     Token(Token),
     /// The default endpoint.
     DefaultEndpoint(Seat),
