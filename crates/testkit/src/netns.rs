@@ -9,11 +9,12 @@
 //! of no other network, and nothing leads out of it.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::{setsockopt, sockopt};
 
 /// The director's address towards its clients.
 pub const DIRECTOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
@@ -34,6 +35,15 @@ pub struct Row {
 pub struct Namespace {
     part: &'static str,
     held: File,
+}
+
+/// Gives a test's own socket room for 4 MiB that wait, beyond what the system allows to others: nothing
+/// is to be lost because a thread of the test had to wait for a processor.
+///
+/// # Panics
+/// Without the rights of root.
+pub fn widen(socket: &UdpSocket) {
+    setsockopt(socket, sockopt::RcvBufForce, &ROOM).expect("root may");
 }
 
 impl Row {
@@ -124,9 +134,10 @@ impl Namespace {
     }
 }
 
+const ROOM: usize = 4 << 20;
+
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
     use std::time::Duration;
 
     use super::*;

@@ -24,7 +24,7 @@ pub(crate) enum Cause {
 }
 
 /// A game to be played.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene {
     pub(crate) cause: Cause,
     /// Whether half of the backends answer nothing, so that players go to dead ones and come from them.
