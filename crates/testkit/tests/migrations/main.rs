@@ -25,7 +25,7 @@ const ALIVE: Scene =
 
 fn of_each_cause(scene: &Scene, check: impl Fn(&Scene, &World, &Account)) {
     for cause in [Cause::Client, Cause::Operator, Cause::BackendGone] {
-        let scene = Scene { cause, ..scene };
+        let scene = Scene { cause, ..*scene };
         let (world, migrations, account) = scene.play(MIGRATIONS);
         check(&scene, &world, &account);
         print(&scene, migrations, &account);
