@@ -23,7 +23,7 @@ use crate::config_source::ConfigSource;
 use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
 use crate::keys::KeyFolder;
-use crate::moving::{Mover, WantedBy};
+use crate::moving::{Moved, Mover, WantedBy};
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::readiness::Readiness;
@@ -151,6 +151,12 @@ impl Control {
                 text = changed(&mut self.config_source) => self.config_changed(text).await,
                 change = self.source.changed() => self.inventory_changed(change).await,
                 outcome = keys_changed(&mut self.keys) => self.conclude_keys(outcome),
+                () = self.jobs.next_begun() => self.move_players(self.clock.now()),
+                moved = self.mover.next_ended() => {
+                    let now = self.clock.now();
+                    self.note(&moved, now);
+                    self.move_players(now);
+                }
                 _ = self.ticks.tick() => {
                     self.tick();
                     self.retry().await;
@@ -206,10 +212,7 @@ impl Control {
     /// first; then operators and those who had nowhere to go take turns.
     fn move_players(&mut self, now: Moment) {
         while let Some(moved) = self.mover.ended() {
-            match moved.wanted_by {
-                WantedBy::Evacuation => self.evacuation.ended(&moved, now),
-                WantedBy::Job(id) => self.jobs.ended(id, &moved),
-            }
+            self.note(&moved, now);
         }
         let per_second = self.config.max_migrations_per_second;
         self.evacuation.step(now, &mut self.mover, per_second);
@@ -227,6 +230,13 @@ impl Control {
     /// Tells the ledger what the wall clock says: it may have been set anew.
     fn tell_time(&self, now: Moment) {
         self.ledger.lock().tell_time(SystemTime::now(), now);
+    }
+
+    fn note(&mut self, moved: &Moved, now: Moment) {
+        match moved.wanted_by {
+            WantedBy::Evacuation => self.evacuation.ended(moved, now),
+            WantedBy::Job(id) => self.jobs.ended(id, moved),
+        }
     }
 
     async fn config_changed(&mut self, text: anyhow::Result<String>) {

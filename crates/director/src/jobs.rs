@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use tokio::sync::Notify;
 use udp_director_core::{
     Backend, BackendId, Destination, Ledger, Moment, Player, Refusal, SessionId, SharedLedger, Wanted,
 };
@@ -92,7 +93,13 @@ pub(crate) enum OrderError {
 
 /// All jobs.
 #[derive(Debug, Default)]
-pub(crate) struct Jobs(Mutex<Kept>);
+pub(crate) struct Jobs {
+    /// Guards all jobs. Held for one step, in which the ledger's lock is taken for each player; so never
+    /// taken under that.
+    kept: Mutex<Kept>,
+    /// A job has begun.
+    begun: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -136,7 +143,13 @@ impl Jobs {
         let report = job.report.clone();
         kept.jobs.insert(id, job);
         kept.forget();
+        self.begun.notify_one();
         Ok(report)
+    }
+
+    /// Waits for a job to begin. Can be dropped while it waits, at no loss.
+    pub(crate) async fn next_begun(&self) {
+        self.begun.notified().await;
     }
 
     /// The jobs, oldest first.
@@ -186,10 +199,8 @@ impl Jobs {
         job.conclude();
     }
 
-    /// Guards all jobs. Held for one step, in which the ledger's lock is taken for each player; so never
-    /// taken under that.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -138,14 +138,26 @@ impl Mover {
     pub(crate) fn ended(&mut self) -> Option<Moved> {
         loop {
             // A move that panics has told why; its player stays where he is.
-            match self.under_way.try_join_next()? {
-                Ok(moved) => {
-                    self.counters.tried(moved.wanted_by.cause(), moved.outcome);
-                    return Some(moved);
-                }
-                Err(_) => continue,
+            if let Ok(moved) = self.under_way.try_join_next()? {
+                return Some(self.counted(moved));
             }
         }
+    }
+
+    /// Waits for the next move to end. Can be dropped while it waits, at no loss.
+    pub(crate) async fn next_ended(&mut self) -> Moved {
+        loop {
+            match self.under_way.join_next().await {
+                Some(Ok(moved)) => return self.counted(moved),
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn counted(&self, moved: Moved) -> Moved {
+        self.counters.tried(moved.wanted_by.cause(), moved.outcome);
+        moved
     }
 }
 
