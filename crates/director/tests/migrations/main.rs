@@ -2,7 +2,7 @@
 //! network namespaces: every datagram reaches the old or the new game server, one of them, in order,
 //! and nothing is lost.
 //!
-//! `cargo test --release -p udp-director-director --test migrations -- --nocapture` prints the figures.
+//! `cargo test -p udp-director-director --test migrations -- --nocapture` prints the figures.
 
 mod account;
 mod players;
