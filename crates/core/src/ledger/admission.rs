@@ -7,6 +7,7 @@ use udp_director_wire::Token;
 
 use super::Ledger;
 use super::leaving::MovedBy;
+use super::restoring::is_stand_in;
 use super::terms::{Admission, Located, Presented, Target};
 use super::tokens::{Grant, Use};
 use crate::addr::{BackendAddr, ClientAddr};
@@ -24,6 +25,7 @@ impl Ledger {
     /// # Errors
     /// Says why the token means nothing here.
     pub fn admit(&mut self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        self.recognise(&presented.token);
         let admission = self.judge(presented, now)?;
         if matches!(admission, Admission::Bind(_) | Admission::Migrate(..)) {
             self.reseat(&presented.token)?;
@@ -32,6 +34,9 @@ impl Ledger {
     }
 
     fn judge(&self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        if is_stand_in(&presented.token) {
+            return Err(Refusal::UnknownToken);
+        }
         let grant = self.grants.get(&presented.token).ok_or(Refusal::UnknownToken)?;
         match grant.use_on(presented.listener) {
             Some(Use::Names(id)) if presented.own == Some(id) => Ok(Admission::Repeat),
@@ -44,7 +49,8 @@ impl Ledger {
 
     /// Says whether the token names a session that has left that client address a moment ago: a
     /// control packet from there is probably one that was under way when the client left.
-    pub fn straggles(&self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+    pub fn straggles(&mut self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+        self.recognise(token);
         let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
             return false;
         };
@@ -147,12 +153,16 @@ impl Ledger {
     /// # Errors
     /// `session` names no running session, or `token` cannot be redeemed for its client.
     pub fn admit_reset(
-        &self,
+        &mut self,
         session: &Token,
         token: &Token,
         asked_by: IpAddr,
         now: Moment,
     ) -> Result<Vec<Located>, Refusal> {
+        [session, token].into_iter().for_each(|token| self.recognise(token));
+        if is_stand_in(session) || is_stand_in(token) {
+            return Err(Refusal::UnknownToken);
+        }
         let running = self.named_by(session);
         let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
         if running.is_empty() {
