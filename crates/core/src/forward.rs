@@ -41,8 +41,8 @@ use clients::{ClientKey, Clients};
 use deadlines::{Deadlines, Timer};
 use hold::Hold;
 pub use message::{Effect, Message, Reply};
-pub use restoring::RestoredClients;
 use pool::Pool;
+pub use restoring::RestoredClients;
 use upstreams::{Phase, UpstreamKey, Upstreams};
 
 /// How long an upstream slot rests after its session has left it and its backend has fallen silent,

@@ -66,6 +66,8 @@ pub struct Ledger {
     left: Past<Token>,
     /// What has changed, where a journal follows.
     changes: Option<Changes>,
+    /// Takes no new sessions, and gives no tokens out.
+    draining: bool,
     /// Finds what stands in for a token, where tokens have been restored.
     stand_in_for: Option<fn(&Token) -> Token>,
 }
@@ -88,6 +90,7 @@ impl Ledger {
             sticky: Sticky::new(),
             left: Past::new(),
             changes: None,
+            draining: false,
             stand_in_for: None,
         }
     }
@@ -106,6 +109,27 @@ impl Ledger {
     pub fn publish(&mut self, inventory: Arc<Inventory>, default_endpoint: Option<Arc<DefaultEndpoint>>) {
         self.inventory = inventory;
         self.default_endpoint = default_endpoint;
+    }
+
+    /// Takes no new sessions from now on, and gives no tokens out. Those that run go on, move and resume.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether it takes no new sessions.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether one more session may begin.
+    fn admit_newcomer(&self) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.sessions.len() >= self.settings.limits.max_sessions {
+            return Err(Refusal::SessionLimit);
+        }
+        Ok(())
     }
 
     /// The backend as the inventory has it now, unless it is gone or has moved to another address.

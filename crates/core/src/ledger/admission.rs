@@ -49,7 +49,13 @@ impl Ledger {
 
     /// Says whether the token names a session that has left that client address a moment ago: a
     /// control packet from there is probably one that was under way when the client left.
-    pub fn straggles(&mut self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+    pub fn straggles(
+        &mut self,
+        token: &Token,
+        listener: ListenerId,
+        client: ClientAddr,
+        now: Moment,
+    ) -> bool {
         self.recognise(token);
         let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
             return false;
@@ -102,8 +108,7 @@ impl Ledger {
         }
         match presented.own {
             Some(own) => Ok(Admission::Migrate(own, target)),
-            None if self.sessions.len() >= self.settings.limits.max_sessions => Err(Refusal::SessionLimit),
-            None => Ok(Admission::Bind(target)),
+            None => self.admit_newcomer().map(|()| Admission::Bind(target)),
         }
     }
 
@@ -118,17 +123,15 @@ impl Ledger {
     /// the strategy goes by a key, the client's IP is the key.
     ///
     /// # Errors
-    /// No endpoint, nothing that matches and has room, no port for the listener, or the bound of
-    /// sessions.
+    /// No endpoint, nothing that matches and has room, no port for the listener, the bound of sessions,
+    /// or a drain.
     pub fn admit_default(
         &self,
         listener: ListenerId,
         client: IpAddr,
         random: u64,
     ) -> Result<(Seat, BackendAddr), Refusal> {
-        if self.sessions.len() >= self.settings.limits.max_sessions {
-            return Err(Refusal::SessionLimit);
-        }
+        self.admit_newcomer()?;
         let serving = self.settings.listener(listener).ok_or(Refusal::ListenerDraining)?;
         let endpoint = self.default_endpoint.as_ref().ok_or(Refusal::NoDefaultBackend)?;
         let seat = endpoint.choose(serving, client, random)?;
@@ -140,11 +143,10 @@ impl Ledger {
     /// seat that [`Ledger::admit_default`] gave, and where.
     ///
     /// # Errors
-    /// The backend or the listener is gone by now, or the bound of sessions is reached.
+    /// The backend or the listener is gone by now, the bound of sessions is reached, or the director
+    /// drains.
     pub fn admit_seat(&self, seat: &Seat, listener: ListenerId) -> Result<BackendAddr, Refusal> {
-        if self.sessions.len() >= self.settings.limits.max_sessions {
-            return Err(Refusal::SessionLimit);
-        }
+        self.admit_newcomer()?;
         self.target(seat.backend(), listener).map(|target| target.addr)
     }
 

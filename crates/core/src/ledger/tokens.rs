@@ -68,9 +68,13 @@ impl Ledger {
     /// Enters a token. Gives the moment from which on it cannot be redeemed.
     ///
     /// # Errors
-    /// At the bound of tokens that wait, or that are known at all; and where that very token is known.
+    /// At the bound of tokens that wait, or that are known at all; where that very token is known; in a
+    /// drain.
     pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
         self.make_room(now)?;
+        if self.draining {
+            return Err(IssueError::Draining);
+        }
         if self.grants.contains_key(&issue.token) {
             return Err(IssueError::Taken);
         }
