@@ -105,7 +105,7 @@ impl Journal {
             Ok(rows) => Left::from(rows),
             Err(fault) => {
                 error!(file = %path.display(), %fault, "the journal is unreadable: its sessions are lost");
-                Left { unreadable: 1, ..Left::default() }
+                Left::unreadable()
             }
         };
         if left.unreadable > 0 || left.is_newer {

@@ -124,9 +124,10 @@ impl Director {
         self.drain.begin();
     }
 
-    /// Returns once a drain has begun, also where the admin port was asked for it.
-    pub async fn drains(&self) {
-        self.drain.begun().await;
+    /// A wait for a drain to begin, also where the admin port was asked for it.
+    pub fn drains(&self) -> impl Future<Output = ()> + use<> {
+        let drain = Arc::clone(&self.drain);
+        async move { drain.begun().await }
     }
 
     /// For how long running sessions go on in a drain.
@@ -134,7 +135,7 @@ impl Director {
         self.drain.time()
     }
 
-    /// A wait for the end of the last session; it holds on to nothing.
+    /// A wait for the end of the last session.
     pub fn last_session_ended(&self) -> impl Future<Output = ()> + use<> {
         let drain = Arc::clone(&self.drain);
         async move { drain.last_session_ended().await }

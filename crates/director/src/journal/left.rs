@@ -70,6 +70,11 @@ impl From<Rows> for Left {
 }
 
 impl Left {
+    /// There is something, and none of it can be read.
+    pub(super) fn unreadable() -> Left {
+        Left { unreadable: 1, ..Left::default() }
+    }
+
     fn parsed<T: DeserializeOwned>(&mut self, row: Option<Vec<u8>>) -> Option<T> {
         let form = row.and_then(|row| serde_json::from_slice(&row).ok());
         self.unreadable += usize::from(form.is_none());
