@@ -14,6 +14,8 @@ use crate::inventory::{BackendSpec, Capacity, Ports, Withheld};
 use crate::session::Place;
 use crate::settings::{Limits, Listener, Protocol};
 
+mod restoring;
+
 pub(super) const GAME: ListenerId = ListenerId(0);
 pub(super) const VOICE: ListenerId = ListenerId(1);
 const TTL: Duration = Duration::from_secs(30);
