@@ -2,6 +2,7 @@
 //! a line of figures.
 
 mod crowd;
+mod faults;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod stage;
@@ -289,4 +290,30 @@ fn session_whose_upstream_port_is_taken_is_lost_and_counted() {
     assert_eq!(from, peers[1]);
 }
 
-mod faults;
+#[test]
+fn without_a_journal_sessions_end_with_the_process() {
+    let alpha = local_socket();
+    let mut stage = Stage::new("", port(&alpha));
+    stage.write_config("");
+    stage.start();
+    let player = stage.player("alpha");
+    stage.kill();
+    stage.start();
+    player.send(b"to nobody").expect("sent");
+    eventually("the datagram is dropped", || {
+        stage.metric_where("udp_director_drops_total", r#"reason="no_session""#) == 1.0
+    });
+    assert!(rig::silent(&alpha) && !stage.path("journal").exists());
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let page = include_str!("../../../../docs/restarts.md");
+    let table =
+        page.lines().skip_while(|line| !line.starts_with("| cause")).take_while(|line| line.starts_with('|'));
+    let tests = [include_str!("main.rs"), include_str!("faults.rs")].concat();
+    for row in table.skip(2) {
+        let name = row.trim_end_matches([' ', '|', '`']).rsplit('`').next().expect("a last column");
+        assert!(tests.contains(&format!("fn {name}()")), "{name}");
+    }
+}
