@@ -8,6 +8,7 @@ test: ## Runs every check and every test
 	scripts/test
 
 test-restarts: ## Kills, drains and upgrades a director under players, the long forms; prints figures
+	cargo test --release --locked -p udp-director-director --lib restoring -- --include-ignored --nocapture
 	cargo test --release --locked -p udp-director-director --test restarts -- \
 		--include-ignored --nocapture --test-threads 1
 

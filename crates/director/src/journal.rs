@@ -146,3 +146,6 @@ fn lock(files: &Files) -> io::Result<File> {
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

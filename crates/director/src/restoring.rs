@@ -133,3 +133,6 @@ fn wanted(
     let balancer = Arc::clone(balancers.entry(query.resource_type().to_owned()).or_insert_with(fresh));
     Some(Arc::new(Wanted { query, balancer, text: text.into() }))
 }
+
+#[cfg(test)]
+mod tests;

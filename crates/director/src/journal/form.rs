@@ -109,18 +109,14 @@ pub(super) struct SessionForm {
     worker: u16,
     upstream_port: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
+    pub(super) token: Option<u64>,
     generation: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     parked: bool,
 }
 
 impl SessionForm {
-    pub(super) fn to_bytes(
-        record: &SessionRecord,
-        backend: u64,
-        stand_in_for: fn(&Token) -> Token,
-    ) -> Vec<u8> {
+    pub(super) fn to_bytes(record: &SessionRecord, backend: u64, token: Option<u64>) -> Vec<u8> {
         bytes(&SessionForm {
             port: record.port,
             client: record.client.socket_addr(),
@@ -129,18 +125,19 @@ impl SessionForm {
             backend_addr: record.backend_addr.socket_addr(),
             worker: record.worker.0,
             upstream_port: record.upstream_port,
-            token: record.token.map(|token| stand_in_for(&token).as_str().to_owned()),
+            token,
             generation: record.generation.0,
             parked: record.parked,
         })
     }
 
     /// The record; `None` where a value is impossible.
-    pub(super) fn record(self, id: u64, backend: Arc<Backend>) -> Option<SessionRecord> {
-        let token = match &self.token {
-            Some(text) => Some(Token::from_bytes(text.as_bytes())?),
-            None => None,
-        };
+    pub(super) fn record(
+        self,
+        id: u64,
+        backend: Arc<Backend>,
+        token: Option<Token>,
+    ) -> Option<SessionRecord> {
         (self.upstream_port != 0).then_some(SessionRecord {
             id: SessionId(id),
             port: self.port,
@@ -157,10 +154,11 @@ impl SessionForm {
     }
 }
 
-/// A token; what stands in for it is the row's key.
+/// A token, by what stands in for it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenForm {
+    token: String,
     pub(super) backend: u64,
     seated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,6 +183,7 @@ struct UseForm {
 }
 
 impl TokenForm {
+    /// The row of a record whose token is what stands in for it.
     pub(super) fn to_bytes(
         record: &TokenRecord,
         backend: u64,
@@ -198,6 +197,7 @@ impl TokenForm {
             names: used.names,
         };
         bytes(&TokenForm {
+            token: record.token.as_str().to_owned(),
             backend,
             seated: record.seated,
             asked_by: record.asked_by,
@@ -207,6 +207,11 @@ impl TokenForm {
             expires: today.write(record.expires),
             uses: record.uses.iter().map(used).collect(),
         })
+    }
+
+    /// What stands in for the token; `None` where nothing can.
+    pub(super) fn token(&self) -> Option<Token> {
+        Token::from_bytes(self.token.as_bytes())
     }
 
     /// The record, without what was asked for.

@@ -19,7 +19,7 @@ pub(crate) struct Left {
     backends: HashMap<u64, BackendSpec>,
     wants: HashMap<u64, String>,
     sessions: Vec<(u64, SessionForm)>,
-    tokens: Vec<(Token, TokenForm)>,
+    tokens: HashMap<u64, (Token, TokenForm)>,
     sticky: Vec<(String, StickyForm)>,
     /// How many rows cannot be read.
     pub(crate) unreadable: usize,
@@ -56,10 +56,9 @@ impl From<Rows> for Left {
             let form = left.parsed(row);
             left.sessions.extend(form.map(|form| (id, form)));
         }
-        for (stand_in, row) in rows.tokens {
-            let form = left.parsed(row);
-            let token = Token::from_bytes(stand_in.as_bytes());
-            left.tokens.extend(token.zip(form));
+        for (number, row) in rows.tokens {
+            let form = left.parsed::<TokenForm>(row);
+            left.tokens.extend(form.and_then(|form| Some((number, (form.token()?, form)))));
         }
         for (key, row) in rows.sticky {
             let form = left.parsed(row);
@@ -101,9 +100,11 @@ impl Left {
         let wants: HashMap<u64, Option<Arc<Wanted>>> =
             self.wants.iter().map(|(number, text)| (*number, wanting(text))).collect();
         let all = self.sessions.len() + self.tokens.len();
+        let names: HashMap<u64, Token> =
+            self.tokens.iter().map(|(number, (token, _))| (*number, *token)).collect();
         let session = |(id, form): (u64, SessionForm)| {
-            let backend = backend(form.backend)?;
-            form.record(id, backend)
+            let (backend, token) = (backend(form.backend)?, form.token);
+            form.record(id, backend, token.and_then(|number| names.get(&number).copied()))
         };
         let token = |(token, form): (Token, TokenForm)| {
             let (backend, wanted) = (backend(form.backend)?, form.wanted);
@@ -111,7 +112,7 @@ impl Left {
             Some(TokenRecord { wanted, ..form.record(token, backend, &today) })
         };
         let sessions: Vec<_> = self.sessions.into_iter().filter_map(session).collect();
-        let tokens: Vec<_> = self.tokens.into_iter().filter_map(token).collect();
+        let tokens: Vec<_> = self.tokens.into_values().filter_map(token).collect();
         let sticky = self.sticky.into_iter().map(|(key, form)| form.record(&key, &today)).collect();
         let unreadable = all - sessions.len() - tokens.len();
         Records { sessions, tokens, sticky, unreadable }

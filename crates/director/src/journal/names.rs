@@ -1,9 +1,11 @@
-//! Names: backends and questions that many records share, each written once and named by a number.
+//! Names: what records name by a number. Backends and questions, which many share, are written once;
+//! tokens have ascending numbers, so that those that come together lie together in the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use udp_director_core::{Backend, BackendId, BackendSpec};
+use udp_director_wire::Token;
 
 use super::form::BackendForm;
 use super::store::Rows;
@@ -14,6 +16,8 @@ use super::store::Rows;
 pub(super) struct Names {
     backends: HashMap<BackendId, (u64, Arc<BackendSpec>)>,
     wants: HashMap<Arc<str>, u64>,
+    /// By what stands in for them.
+    tokens: HashMap<Token, u64>,
     last: u64,
 }
 
@@ -30,6 +34,19 @@ impl Names {
         rows.backends.push((number, Some(BackendForm::of(&spec).to_bytes())));
         self.backends.insert(spec.id.clone(), (number, spec));
         number
+    }
+
+    /// The number of a token, by what stands in for it.
+    pub(super) fn token(&mut self, stand_in: Token) -> u64 {
+        *self.tokens.entry(stand_in).or_insert_with(|| {
+            self.last += 1;
+            self.last
+        })
+    }
+
+    /// The number that a token had which is forgotten.
+    pub(super) fn forget_token(&mut self, stand_in: &Token) -> Option<u64> {
+        self.tokens.remove(stand_in)
     }
 
     /// The number of a question; `None` for one that cannot be asked again.

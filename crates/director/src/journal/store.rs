@@ -21,7 +21,7 @@ const FORMATS: TableDefinition<'_, (), u64> = TableDefinition::new("format");
 const BACKENDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("backends");
 const WANTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("wants");
 const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions");
-const TOKENS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("tokens");
+const TOKENS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tokens");
 const STICKY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sticky");
 
 /// Rows by key; in a batch, no bytes mean that the row is to go.
@@ -31,7 +31,7 @@ pub(super) struct Rows {
     pub(super) backends: Vec<(u64, Option<Vec<u8>>)>,
     pub(super) wants: Vec<(u64, Option<Vec<u8>>)>,
     pub(super) sessions: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) tokens: Vec<(String, Option<Vec<u8>>)>,
+    pub(super) tokens: Vec<(u64, Option<Vec<u8>>)>,
     pub(super) sticky: Vec<(String, Option<Vec<u8>>)>,
 }
 
@@ -83,7 +83,7 @@ impl Store {
         put_numbered(&transaction, BACKENDS, &rows.backends)?;
         put_numbered(&transaction, WANTS, &rows.wants)?;
         put_numbered(&transaction, SESSIONS, &rows.sessions)?;
-        put_named(&transaction, TOKENS, &rows.tokens)?;
+        put_numbered(&transaction, TOKENS, &rows.tokens)?;
         put_named(&transaction, STICKY, &rows.sticky)?;
         transaction.commit().map_err(failed)
     }
@@ -141,7 +141,7 @@ fn read_all(bytes: &[u8]) -> Result<Rows, StoreError> {
         backends: numbered(&transaction, BACKENDS)?,
         wants: numbered(&transaction, WANTS)?,
         sessions: numbered(&transaction, SESSIONS)?,
-        tokens: named(&transaction, TOKENS)?,
+        tokens: numbered(&transaction, TOKENS)?,
         sticky: named(&transaction, STICKY)?,
     })
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{error, info};
-use udp_director_core::{Changes, SessionId, SharedLedger, StickyKey};
+use udp_director_core::{Changes, SessionId, SharedLedger, StickyKey, TokenRecord};
 use udp_director_dataplane::Clock;
 use udp_director_wire::Token;
 
@@ -202,7 +202,8 @@ impl Writer {
         for (id, record) in ids.iter().zip(records) {
             let row = record.map(|record| {
                 let backend = self.names.backend(&record.backend, rows);
-                SessionForm::to_bytes(&record, backend, stand_in_for)
+                let token = record.token.map(|token| self.names.token(stand_in_for(&token)));
+                SessionForm::to_bytes(&record, backend, token)
             });
             rows.sessions.push((id.0, row));
         }
@@ -213,12 +214,16 @@ impl Writer {
         let records: Vec<_> = tokens.iter().map(|token| ledger.token_record(token)).collect();
         drop(ledger);
         for (token, record) in tokens.iter().zip(records) {
-            let row = record.map(|record| {
-                let backend = self.names.backend(&record.backend, rows);
-                let wanted = record.wanted.as_ref().and_then(|wanted| self.names.want(&wanted.text, rows));
-                TokenForm::to_bytes(&record, backend, wanted, today)
-            });
-            rows.tokens.push((stand_in_for(token).as_str().to_owned(), row));
+            let stand_in = stand_in_for(token);
+            let Some(record) = record else {
+                rows.tokens.extend(self.names.forget_token(&stand_in).map(|number| (number, None)));
+                continue;
+            };
+            let record = TokenRecord { token: stand_in, ..record };
+            let backend = self.names.backend(&record.backend, rows);
+            let wanted = record.wanted.as_ref().and_then(|wanted| self.names.want(&wanted.text, rows));
+            let row = TokenForm::to_bytes(&record, backend, wanted, today);
+            rows.tokens.push((self.names.token(stand_in), Some(row)));
         }
     }
 

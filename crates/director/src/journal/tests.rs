@@ -1,0 +1,63 @@
+//! Journals of other versions.
+
+use udp_director_core::Moment;
+
+use super::store::{FORMAT, Rows, Store};
+use super::*;
+
+const SESSION: &str = r#"{"port":7777,"client":"192.0.2.1:5000","local":"198.51.100.1","backend":1,
+    "backendAddr":"10.0.0.1:7000","worker":0,"upstreamPort":40000,"generation":0,"knownLater":true}"#;
+const BACKEND: &str = r#"{"id":"gs/a","resourceType":"gs","namespace":"games","name":"a",
+    "address":"10.0.0.1","ports":7000,"labels":{}}"#;
+
+fn journal(format: u64, sessions: &[&str]) -> (tempfile::TempDir, Journal) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let journal = Journal::take(dir.path(), Arc::default());
+    let store = Store::create(&journal.files.current()).expect("a store");
+    let row = |(number, text): (usize, &&str)| (number as u64, Some(text.as_bytes().to_vec()));
+    let sessions = sessions.iter().enumerate().map(row).collect();
+    let backends = vec![(1, Some(BACKEND.as_bytes().to_vec()))];
+    store.write(&Rows { format, sessions, backends, ..Rows::default() }).expect("written");
+    drop(store);
+    (dir, journal)
+}
+
+fn sessions(left: Left) -> usize {
+    let inventory = left.inventory();
+    left.records(&inventory, Moment::default(), &mut |_| None).sessions.len()
+}
+
+#[test]
+fn journal_of_a_newer_version_is_read_as_far_as_it_goes_and_kept() {
+    let (dir, journal) = journal(FORMAT + 1, &[SESSION, r#"{"whatever": 1}"#]);
+    let left = journal.read();
+    assert_eq!((left.unreadable, left.is_newer), (1, true));
+    assert_eq!(sessions(left), 1);
+    assert!(dir.path().join("sessions.unreadable-1").exists() && !journal.files.current().exists());
+}
+
+#[test]
+fn journal_that_is_read_as_a_whole_stays_where_it_is() {
+    let (dir, journal) = journal(FORMAT, &[SESSION]);
+    assert_eq!(sessions(journal.read()), 1);
+    assert!(!dir.path().join("sessions.unreadable-1").exists() && journal.files.current().exists());
+}
+
+#[test]
+fn session_of_an_unknown_backend_is_counted_as_unreadable() {
+    let (_dir, journal) = journal(FORMAT, &[&SESSION.replace(r#""backend":1"#, r#""backend":2"#)]);
+    let left = journal.read();
+    let inventory = left.inventory();
+    let records = left.records(&inventory, Moment::default(), &mut |_| None);
+    assert_eq!((records.sessions.len(), records.unreadable), (0, 1));
+}
+
+#[test]
+fn each_unreadable_journal_is_set_aside_under_a_name_of_its_own() {
+    let (dir, journal) = journal(FORMAT, &[]);
+    for number in 1..=2 {
+        fs::write(journal.files.current(), "no journal").expect("written");
+        assert_eq!(journal.read().unreadable, 1);
+        assert!(dir.path().join(format!("sessions.unreadable-{number}")).exists());
+    }
+}
