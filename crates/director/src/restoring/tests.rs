@@ -40,7 +40,7 @@ impl Desk {
             first_of_protocol: true,
             proxy_protocol: false,
         };
-        let settings = Arc::new(rules::settings(&config, vec![listener]));
+        let settings = Arc::new(rules::settings(&config, vec![listener], None));
         let ledger = Arc::new(SharedLedger::new(settings, Arc::default()));
         let clock = Clock::new();
         let options = WorkersOptions { count: 2, max_upstreams: 4_000, seed: 1 };
@@ -102,7 +102,7 @@ async fn populate(desk: &Desk, servers: usize, expires: Moment) -> usize {
             token,
             backend: Arc::clone(backend),
             seated: true,
-            asked_by: client.ip(),
+            asked_by: Some(client.ip()),
             bound: true,
             wanted: wanted.clone(),
             sticky_key: None,
