@@ -37,6 +37,7 @@ impl Withheld {
             Withheld::NotReady(_) => "not_ready",
             Withheld::Condition(_) => "condition",
             Withheld::NoEndpoint => "no_endpoint",
+            Withheld::Unconfirmed => "unconfirmed",
         }
     }
 }

@@ -107,11 +107,6 @@ impl Ledger {
         }
     }
 
-    /// The number of every session. Goes through all of them.
-    pub fn session_ids(&self) -> Vec<SessionId> {
-        self.sessions.keys().copied().collect()
-    }
-
     /// Every token that is known. Goes through all of them.
     pub fn known_tokens(&self) -> Vec<Token> {
         self.grants.keys().copied().collect()

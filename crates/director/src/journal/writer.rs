@@ -157,7 +157,7 @@ impl Writer {
         let everything = {
             let ledger = self.ledger.lock();
             Changes {
-                sessions: ledger.session_ids(),
+                sessions: ledger.session_ids().collect(),
                 tokens: ledger.known_tokens(),
                 sticky_keys: ledger.resting_sticky_keys(),
                 incomplete: false,

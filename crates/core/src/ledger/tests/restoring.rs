@@ -63,7 +63,7 @@ impl Desk {
             let (token, backend) = (reversed(&token), next.backend(&record.backend.spec.name));
             next.ledger.restore_token(TokenRecord { token, backend, ..record }, next.now);
         }
-        for id in self.ledger.session_ids().into_iter().filter(|id| !lost.contains(id)) {
+        for id in self.ledger.session_ids().filter(|id| !lost.contains(id)) {
             let record = self.ledger.session_record(id).expect("it runs");
             let backend = next.backend(&record.backend.spec.name);
             let socket = Arc::new(Bound(record.upstream_port));
