@@ -92,7 +92,7 @@ impl Restoring {
                     forwarder.settle(index, now);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    restored.port_taken += records.len()
+                    restored.port_taken += records.len();
                 }
                 Err(_) => restored.no_socket += records.len(),
             }

@@ -11,7 +11,7 @@ use udp_director_core::{
 use udp_director_wire::Token;
 
 use super::form::{BackendForm, SessionForm, StickyForm, Today, TokenForm};
-use super::store::{FORMAT, Rows};
+use super::store::{FORMAT, Row, Rows};
 
 /// What a process before this one has left, as far as it can be read.
 #[derive(Debug, Default)]
@@ -43,24 +43,24 @@ pub(crate) struct Records {
 impl From<Rows> for Left {
     fn from(rows: Rows) -> Left {
         let mut left = Left { is_newer: rows.format > FORMAT, ..Left::default() };
-        for (number, row) in rows.backends {
+        for Row(number, row) in rows.backends {
             if let Some(form) = left.parsed::<BackendForm>(row) {
                 left.backends.insert(number, form.spec());
             }
         }
-        for (number, row) in rows.wants {
+        for Row(number, row) in rows.wants {
             let text = row.and_then(|row| String::from_utf8(row).ok());
             left.wants.extend(text.map(|text| (number, text)));
         }
-        for (id, row) in rows.sessions {
+        for Row(id, row) in rows.sessions {
             let form = left.parsed(row);
             left.sessions.extend(form.map(|form| (id, form)));
         }
-        for (number, row) in rows.tokens {
+        for Row(number, row) in rows.tokens {
             let form = left.parsed::<TokenForm>(row);
             left.tokens.extend(form.and_then(|form| Some((number, (form.token()?, form)))));
         }
-        for (key, row) in rows.sticky {
+        for Row(key, row) in rows.sticky {
             let form = left.parsed(row);
             left.sticky.extend(form.map(|form| (key, form)));
         }

@@ -8,7 +8,7 @@ use udp_director_core::{Backend, BackendId, BackendSpec};
 use udp_director_wire::Token;
 
 use super::form::BackendForm;
-use super::store::Rows;
+use super::store::{Row, Rows};
 
 /// What has a number in the journal. Bounded by what the journal has, which is written anew before it
 /// outgrows what is alive.
@@ -31,7 +31,7 @@ impl Names {
         }
         let number = known.map_or_else(|| self.last + 1, |(number, _)| *number);
         self.last = self.last.max(number);
-        rows.backends.push((number, Some(BackendForm::of(&spec).to_bytes())));
+        rows.backends.push(Row(number, Some(BackendForm::of(&spec).to_bytes())));
         self.backends.insert(spec.id.clone(), (number, spec));
         number
     }
@@ -58,7 +58,7 @@ impl Names {
             return Some(*number);
         }
         self.last += 1;
-        rows.wants.push((self.last, Some(text.as_bytes().to_vec())));
+        rows.wants.push(Row(self.last, Some(text.as_bytes().to_vec())));
         self.wants.insert(Arc::clone(text), self.last);
         Some(self.last)
     }

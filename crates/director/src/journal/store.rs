@@ -24,15 +24,19 @@ const SESSIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("sessions
 const TOKENS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("tokens");
 const STICKY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sticky");
 
-/// Rows by key; in a batch, no bytes mean that the row is to go.
+/// A row: its key and its bytes. In a batch, no bytes mean that the row is to go.
+#[derive(Debug)]
+pub(super) struct Row<K>(pub(super) K, pub(super) Option<Vec<u8>>);
+
+/// Rows of every table.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) format: u64,
-    pub(super) backends: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) wants: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) sessions: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) tokens: Vec<(u64, Option<Vec<u8>>)>,
-    pub(super) sticky: Vec<(String, Option<Vec<u8>>)>,
+    pub(super) backends: Vec<Row<u64>>,
+    pub(super) wants: Vec<Row<u64>>,
+    pub(super) sessions: Vec<Row<u64>>,
+    pub(super) tokens: Vec<Row<u64>>,
+    pub(super) sticky: Vec<Row<String>>,
 }
 
 impl Rows {
@@ -92,10 +96,10 @@ impl Store {
 fn put_numbered(
     transaction: &WriteTransaction,
     table: TableDefinition<'_, u64, &[u8]>,
-    rows: &[(u64, Option<Vec<u8>>)],
+    rows: &[Row<u64>],
 ) -> Result<(), StoreError> {
     let mut table = transaction.open_table(table).map_err(failed)?;
-    for (key, row) in rows {
+    for Row(key, row) in rows {
         match row {
             Some(row) => drop(table.insert(key, row.as_slice()).map_err(failed)?),
             None => drop(table.remove(key).map_err(failed)?),
@@ -107,10 +111,10 @@ fn put_numbered(
 fn put_named(
     transaction: &WriteTransaction,
     table: TableDefinition<'_, &str, &[u8]>,
-    rows: &[(String, Option<Vec<u8>>)],
+    rows: &[Row<String>],
 ) -> Result<(), StoreError> {
     let mut table = transaction.open_table(table).map_err(failed)?;
-    for (key, row) in rows {
+    for Row(key, row) in rows {
         match row {
             Some(row) => drop(table.insert(key.as_str(), row.as_slice()).map_err(failed)?),
             None => drop(table.remove(key.as_str()).map_err(failed)?),
@@ -149,20 +153,21 @@ fn read_all(bytes: &[u8]) -> Result<Rows, StoreError> {
 fn numbered(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, u64, &[u8]>,
-) -> Result<Vec<(u64, Option<Vec<u8>>)>, StoreError> {
+) -> Result<Vec<Row<u64>>, StoreError> {
     let table = match transaction.open_table(table) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         Err(error) => return Err(failed(error)),
     };
     let rows = table.iter().map_err(failed)?;
-    rows.map(|row| row.map(|(key, row)| (key.value(), Some(row.value().to_vec()))).map_err(failed)).collect()
+    rows.map(|row| row.map(|(key, row)| Row(key.value(), Some(row.value().to_vec()))).map_err(failed))
+        .collect()
 }
 
 fn named(
     transaction: &ReadTransaction,
     table: TableDefinition<'_, &str, &[u8]>,
-) -> Result<Vec<(String, Option<Vec<u8>>)>, StoreError> {
+) -> Result<Vec<Row<String>>, StoreError> {
     let table = match transaction.open_table(table) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -171,7 +176,7 @@ fn named(
     let rows = table.iter().map_err(failed)?;
     let owned = |row: Result<(AccessGuard<'_, &str>, AccessGuard<'_, &[u8]>), redb::StorageError>| {
         let (key, row) = row.map_err(failed)?;
-        Ok((key.value().to_owned(), Some(row.value().to_vec())))
+        Ok(Row(key.value().to_owned(), Some(row.value().to_vec())))
     };
     rows.map(owned).collect()
 }

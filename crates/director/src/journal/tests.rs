@@ -2,7 +2,7 @@
 
 use udp_director_core::Moment;
 
-use super::store::{FORMAT, Rows, Store};
+use super::store::{FORMAT, Row, Rows, Store};
 use super::*;
 
 const SESSION: &str = r#"{"port":7777,"client":"192.0.2.1:5000","local":"198.51.100.1","backend":1,
@@ -14,9 +14,9 @@ fn journal(format: u64, sessions: &[&str]) -> (tempfile::TempDir, Journal) {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = Journal::take(dir.path(), Arc::default());
     let store = Store::create(&journal.files.current()).expect("a store");
-    let row = |(number, text): (usize, &&str)| (number as u64, Some(text.as_bytes().to_vec()));
+    let row = |(number, text): (usize, &&str)| Row(number as u64, Some(text.as_bytes().to_vec()));
     let sessions = sessions.iter().enumerate().map(row).collect();
-    let backends = vec![(1, Some(BACKEND.as_bytes().to_vec()))];
+    let backends = vec![Row(1, Some(BACKEND.as_bytes().to_vec()))];
     store.write(&Rows { format, sessions, backends, ..Rows::default() }).expect("written");
     drop(store);
     (dir, journal)

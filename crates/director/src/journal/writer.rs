@@ -18,7 +18,7 @@ use super::digest::stand_in_for;
 use super::form::{SessionForm, StickyForm, Today, TokenForm};
 use super::names::Names;
 use super::status::JournalStatus;
-use super::store::{Rows, Store, StoreError};
+use super::store::{Row, Rows, Store, StoreError};
 
 /// From one look at the ledger to the next. A transaction of a busy director takes about as long again,
 /// and both together are what `kill -9` can lose.
@@ -205,7 +205,7 @@ impl Writer {
                 let token = record.token.map(|token| self.names.token(stand_in_for(&token)));
                 SessionForm::to_bytes(&record, backend, token)
             });
-            rows.sessions.push((id.0, row));
+            rows.sessions.push(Row(id.0, row));
         }
     }
 
@@ -216,14 +216,14 @@ impl Writer {
         for (token, record) in tokens.iter().zip(records) {
             let stand_in = stand_in_for(token);
             let Some(record) = record else {
-                rows.tokens.extend(self.names.forget_token(&stand_in).map(|number| (number, None)));
+                rows.tokens.extend(self.names.forget_token(&stand_in).map(|number| Row(number, None)));
                 continue;
             };
             let record = TokenRecord { token: stand_in, ..record };
             let backend = self.names.backend(&record.backend, rows);
             let wanted = record.wanted.as_ref().and_then(|wanted| self.names.want(&wanted.text, rows));
             let row = TokenForm::to_bytes(&record, backend, wanted, today);
-            rows.tokens.push((self.names.token(stand_in), Some(row)));
+            rows.tokens.push(Row(self.names.token(stand_in), Some(row)));
         }
     }
 
@@ -233,7 +233,7 @@ impl Writer {
         drop(ledger);
         for (key, record) in keys.iter().zip(records) {
             let row = record.map(|record| StickyForm::to_bytes(&record, today));
-            rows.sticky.push((key.text().to_owned(), row));
+            rows.sticky.push(Row(key.text().to_owned(), row));
         }
     }
 }
