@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use udp_director_wire::Token;
+use udp_director_wire::{TOKEN_LEN, Token};
 
 use super::Ledger;
 use super::records::{SessionRecord, StickyRecord, TokenRecord, UseRecord};
@@ -24,9 +24,10 @@ const STAND_IN_MARK: u8 = b'!';
 ///
 /// # Panics
 /// The digest is shorter than that, or has other characters.
-pub fn stand_in(digest: &str) -> Token {
-    let text: Vec<u8> = std::iter::once(STAND_IN_MARK).chain(digest.bytes().take(35)).collect();
-    Token::from_bytes(&text).expect("a digest in at least 35 visible characters")
+pub fn stand_in(digest: &[u8]) -> Token {
+    let mut text = [STAND_IN_MARK; TOKEN_LEN];
+    text[1..].copy_from_slice(&digest[..TOKEN_LEN - 1]);
+    Token::from_bytes(&text).expect("a digest in visible characters")
 }
 
 /// Whether that is no token but what stands in for one.

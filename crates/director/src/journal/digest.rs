@@ -10,9 +10,12 @@ pub(crate) fn stand_in_for(token: &Token) -> Token {
     if is_stand_in(token) {
         return *token;
     }
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let digest = digest(&SHA256, token.as_bytes());
-    let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).expect("a nibble is below 16");
-    let text: String = digest.as_ref().iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 15)]).collect();
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(digest.as_ref()) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
     stand_in(&text)
 }
 

@@ -53,11 +53,11 @@ impl From<Rows> for Left {
             left.wants.extend(text.map(|text| (number, text)));
         }
         for Row(id, row) in rows.sessions {
-            let form = left.parsed(row);
+            let form = left.unpacked(row);
             left.sessions.extend(form.map(|form| (id, form)));
         }
         for Row(number, row) in rows.tokens {
-            let form = left.parsed::<TokenForm>(row);
+            let form = left.unpacked::<TokenForm>(row);
             left.tokens.extend(form.and_then(|form| Some((number, (form.token()?, form)))));
         }
         for Row(key, row) in rows.sticky {
@@ -72,6 +72,12 @@ impl Left {
     /// There is something, and none of it can be read.
     pub(super) fn unreadable() -> Left {
         Left { unreadable: 1, ..Left::default() }
+    }
+
+    fn unpacked<T: DeserializeOwned>(&mut self, row: Option<Vec<u8>>) -> Option<T> {
+        let form = row.and_then(|row| postcard::from_bytes(&row).ok());
+        self.unreadable += usize::from(form.is_none());
+        form
     }
 
     fn parsed<T: DeserializeOwned>(&mut self, row: Option<Vec<u8>>) -> Option<T> {

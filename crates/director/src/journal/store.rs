@@ -98,6 +98,9 @@ fn put_numbered(
     table: TableDefinition<'_, u64, &[u8]>,
     rows: &[Row<u64>],
 ) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut table = transaction.open_table(table).map_err(failed)?;
     for Row(key, row) in rows {
         match row {
@@ -113,6 +116,9 @@ fn put_named(
     table: TableDefinition<'_, &str, &[u8]>,
     rows: &[Row<String>],
 ) -> Result<(), StoreError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let mut table = transaction.open_table(table).map_err(failed)?;
     for Row(key, row) in rows {
         match row {

@@ -1,20 +1,30 @@
 //! Journals of other versions.
 
+use std::net::{IpAddr, SocketAddr};
+
 use udp_director_core::Moment;
 
 use super::store::{FORMAT, Row, Rows, Store};
 use super::*;
 
-const SESSION: &str = r#"{"port":7777,"client":"192.0.2.1:5000","local":"198.51.100.1","backend":1,
-    "backendAddr":"10.0.0.1:7000","worker":0,"upstreamPort":40000,"generation":0,"knownLater":true}"#;
 const BACKEND: &str = r#"{"id":"gs/a","resourceType":"gs","namespace":"games","name":"a",
     "address":"10.0.0.1","ports":7000,"labels":{}}"#;
 
-fn journal(format: u64, sessions: &[&str]) -> (tempfile::TempDir, Journal) {
+/// A session on a backend of that number, as a version writes it that knows one thing more.
+fn session(backend: u64) -> Vec<u8> {
+    let addr = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let local = IpAddr::from([198, 51, 100, 1]);
+    let client = (7777_u16, addr("192.0.2.1:5000"), local);
+    let upstream = (backend, addr("10.0.0.1:7000"), 0_u16, 40_000_u16);
+    let rest = (None::<u64>, 0_u32, false, "known later");
+    postcard::to_stdvec(&(client, upstream, rest)).expect("bytes")
+}
+
+fn journal(format: u64, sessions: &[Vec<u8>]) -> (tempfile::TempDir, Journal) {
     let dir = tempfile::tempdir().expect("a folder");
     let journal = Journal::take(dir.path(), Arc::default());
     let store = Store::create(&journal.files.current()).expect("a store");
-    let row = |(number, text): (usize, &&str)| Row(number as u64, Some(text.as_bytes().to_vec()));
+    let row = |(number, bytes): (usize, &Vec<u8>)| Row(number as u64, Some(bytes.clone()));
     let sessions = sessions.iter().enumerate().map(row).collect();
     let backends = vec![Row(1, Some(BACKEND.as_bytes().to_vec()))];
     store.write(&Rows { format, sessions, backends, ..Rows::default() }).expect("written");
@@ -29,7 +39,7 @@ fn sessions(left: Left) -> usize {
 
 #[test]
 fn journal_of_a_newer_version_is_read_as_far_as_it_goes_and_kept() {
-    let (dir, journal) = journal(FORMAT + 1, &[SESSION, r#"{"whatever": 1}"#]);
+    let (dir, journal) = journal(FORMAT + 1, &[session(1), b"whatever".to_vec()]);
     let left = journal.read();
     assert_eq!((left.unreadable, left.is_newer), (1, true));
     assert_eq!(sessions(left), 1);
@@ -38,14 +48,14 @@ fn journal_of_a_newer_version_is_read_as_far_as_it_goes_and_kept() {
 
 #[test]
 fn journal_that_is_read_as_a_whole_stays_where_it_is() {
-    let (dir, journal) = journal(FORMAT, &[SESSION]);
+    let (dir, journal) = journal(FORMAT, &[session(1)]);
     assert_eq!(sessions(journal.read()), 1);
     assert!(!dir.path().join("sessions.unreadable-1").exists() && journal.files.current().exists());
 }
 
 #[test]
 fn session_of_an_unknown_backend_is_counted_as_unreadable() {
-    let (_dir, journal) = journal(FORMAT, &[&SESSION.replace(r#""backend":1"#, r#""backend":2"#)]);
+    let (_dir, journal) = journal(FORMAT, &[session(2)]);
     let left = journal.read();
     let inventory = left.inventory();
     let records = left.records(&inventory, Moment::default(), &mut |_| None);

@@ -1,6 +1,5 @@
 //! The writer: a thread that follows the ledger and puts what has changed into the store.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
@@ -181,16 +180,14 @@ impl Writer {
     fn rows(&mut self, changes: Changes) -> Rows {
         let today = Today { moment: self.clock.now(), time: SystemTime::now() };
         let mut rows = Rows::default();
-        let sessions: BTreeSet<SessionId> = changes.sessions.into_iter().collect();
-        let tokens: BTreeSet<Token> = changes.tokens.into_iter().collect();
-        for chunk in chunks(sessions) {
-            self.session_rows(&chunk, &mut rows);
+        for chunk in once(changes.sessions).chunks(CHUNK) {
+            self.session_rows(chunk, &mut rows);
         }
-        for chunk in chunks(tokens) {
-            self.token_rows(&chunk, &today, &mut rows);
+        for chunk in once(changes.tokens).chunks(CHUNK) {
+            self.token_rows(chunk, &today, &mut rows);
         }
-        for chunk in chunks(changes.sticky_keys) {
-            self.sticky_rows(&chunk, &today, &mut rows);
+        for chunk in changes.sticky_keys.chunks(CHUNK) {
+            self.sticky_rows(chunk, &today, &mut rows);
         }
         rows
     }
@@ -238,11 +235,9 @@ impl Writer {
     }
 }
 
-fn chunks<T>(all: impl IntoIterator<Item = T>) -> Vec<Vec<T>> {
-    let mut all = all.into_iter().peekable();
-    let mut chunks = Vec::new();
-    while all.peek().is_some() {
-        chunks.push(all.by_ref().take(CHUNK).collect());
-    }
-    chunks
+/// Each of them once.
+fn once<T: Ord>(mut all: Vec<T>) -> Vec<T> {
+    all.sort_unstable();
+    all.dedup();
+    all
 }

@@ -21,7 +21,7 @@ impl UpstreamSocket for Bound {
 
 /// No digest, but another token for each.
 fn reversed(token: &Token) -> Token {
-    stand_in(&token.as_str().chars().rev().collect::<String>())
+    stand_in(token.as_str().chars().rev().collect::<String>().as_bytes())
 }
 
 impl Desk {
