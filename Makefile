@@ -1,11 +1,16 @@
 # The commands of this project. `make demo` needs Rust alone; `make test` installs what else it needs.
-.PHONY: demo test test-kubernetes build fmt docs manifests soak bench
+.PHONY: demo test test-restarts test-kubernetes build fmt docs manifests soak bench
 
 demo: ## Plays a whole game on this machine; KEEP=1 leaves it running
 	cargo run --release --locked --bin udp-director -- demo $(if $(KEEP),--keep)
 
 test: ## Runs every check and every test
 	scripts/test
+
+test-restarts: ## Kills, drains and upgrades a director under players, the long forms; prints figures
+	cargo test --release --locked -p udp-director-director --lib restoring -- --include-ignored --nocapture
+	cargo test --release --locked -p udp-director-director --test restarts -- \
+		--include-ignored --nocapture --test-threads 1
 
 test-kubernetes: ## Runs the tests on a real Kubernetes API server, which it builds where it is missing
 	program=$$(scripts/kube-apiserver) && UDP_DIRECTOR_KUBE_APISERVER=$$program \

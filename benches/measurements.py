@@ -5,17 +5,17 @@ import statistics
 import time
 
 from arrangement import CLIENT_NET, LOAD_CORE, QUERY, SERVER_PORT, binary
-from proxies import Director, Nginx, NoProxy
+from proxies import Director, Journaled, Nginx, NoProxy
 
 CROWD = ["--client-net", CLIENT_NET]
 WARM_UP = 1.0
 
 
-def saturated(clients, servers):
+def saturated(clients, servers, proxies=(Nginx, Director, NoProxy)):
     """As many datagrams as the proxy takes."""
 
     def measure(arrangement, seconds, _):
-        for proxy in (Nginx, Director, NoProxy):
+        for proxy in proxies:
             flow = ["--in-flight", "256", *CROWD, "--clients", str(clients)]
             with proxy(arrangement, servers) as running:
                 yield proxy.name, play(arrangement, running, flow, seconds)
@@ -45,16 +45,21 @@ def light(arrangement, seconds, _):
             yield proxy.name, play(arrangement, running, flow, seconds)
 
 
-def opening(arrangement, _, __):
+def opening(clients, proxies=(Nginx, Director, NoProxy)):
     """New sessions, as fast as they come: from a client's first datagram to its first reply."""
-    for proxy in (Nginx, Director, NoProxy):
-        with Servers(arrangement), proxy(arrangement, 100):
-            load = arrangement.load("run", *proxy.entry, *CROWD, "--clients", "15000", "--duration", "0")
-            found = finish(arrangement, load)
-        figures = {"per_second": found["opening"]["per_second"], "p99_us": found["opening"]["latency_us"]["p99"]}
-        if found["tokens"]:
-            figures["tokens_per_second"] = found["tokens"]["per_second"]
-        yield proxy.name, figures
+
+    def measure(arrangement, _, __):
+        for proxy in proxies:
+            with Servers(arrangement), proxy(arrangement, 100):
+                words = ["run", *proxy.entry, *CROWD, "--clients", str(clients), "--duration", "0"]
+                found = finish(arrangement, arrangement.load(*words))
+            figures = {"per_second": found["opening"]["per_second"]}
+            figures["p99_us"] = found["opening"]["latency_us"]["p99"]
+            if found["tokens"]:
+                figures["tokens_per_second"] = found["tokens"]["per_second"]
+            yield proxy.name, figures
+
+    return measure
 
 
 def crowd(arrangement, seconds, _):
@@ -82,9 +87,11 @@ MEASUREMENTS = {
     "half-100": half(100, 100),
     "half-10000": half(10_000, 100),
     "light": light,
-    "opening": opening,
+    "opening": opening(15_000),
     "crowd": crowd,
     "queries": queries,
+    "journal-saturated": saturated(100, 100, (Director, Journaled)),
+    "journal-opening": opening(60_000, (Director, Journaled)),
 }
 
 # What a measurement takes its rate from.

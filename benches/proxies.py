@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 from pathlib import Path
 from string import Template
 
@@ -79,7 +80,10 @@ class Director(Proxy):
         objects = self.arrangement.folder / "objects.json"
         objects.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": pods(self.servers)}))
         ttl = self.settings.get("token_ttl", 60)
-        self.config = self.fill("director.yaml", objects=objects, token_ttl=ttl)
+        self.config = self.fill("director.yaml", objects=objects, token_ttl=ttl, journal=self.journal())
+
+    def journal(self):
+        return ""
 
     def command(self):
         return [binary("udp-director"), "--log", "warn", "serve", "--config", self.config]
@@ -94,6 +98,17 @@ class Director(Proxy):
 
     def descriptors(self):
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+
+class Journaled(Director):
+    """The director with a journal, which begins empty."""
+
+    name = "director, journal"
+
+    def journal(self):
+        folder = self.arrangement.folder / "journal"
+        shutil.rmtree(folder, ignore_errors=True)
+        return f"journal: {{dir: {folder}}}"
 
 
 class NoProxy(Proxy):

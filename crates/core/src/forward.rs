@@ -16,6 +16,7 @@ mod deadlines;
 mod hold;
 mod message;
 mod pool;
+mod restoring;
 mod sessions;
 mod tokens;
 mod upstreams;
@@ -41,6 +42,7 @@ use deadlines::{Deadlines, Timer};
 use hold::Hold;
 pub use message::{Effect, Message, Reply};
 use pool::Pool;
+pub use restoring::RestoredClients;
 use upstreams::{Phase, UpstreamKey, Upstreams};
 
 /// How long an upstream slot rests after its session has left it and its backend has fallen silent,
@@ -117,6 +119,8 @@ pub struct Forwarder {
     hold: Hold,
     deadlines: Deadlines,
     effects: VecDeque<Effect>,
+    /// Clients of before the restart, while some may not have been heard of since.
+    restored: Option<Arc<RestoredClients>>,
     counters: Arc<Counters>,
     random: u64,
 }
@@ -155,6 +159,7 @@ impl Forwarder {
             hold: Hold::default(),
             deadlines: Deadlines::default(),
             effects: VecDeque::new(),
+            restored: None,
             counters,
             random: seed,
         }
@@ -231,13 +236,16 @@ impl Forwarder {
     /// A datagram from a client that has no session on the listener.
     #[cold]
     fn stranger(&mut self, arrival: &Arrival, payload: &[u8], cx: &mut Context<'_>) -> Verdict {
+        let key = ClientKey::new(arrival.listener, arrival.client);
+        if self.claim(key, arrival, cx) {
+            return self.unusual(key, arrival, payload, cx);
+        }
         if let Some(token) = parse_bare_token(payload, self.settings.token_form) {
             return self.bare_token(arrival, token, cx);
         }
         if !self.settings.has_default_endpoint {
             return Verdict::Drop(Dropped::NoSession);
         }
-        let key = ClientKey::new(arrival.listener, arrival.client);
         if self.hold.holds(&key) || self.awaits_token(arrival, cx) {
             return self.hold_back(key, arrival, payload, cx.now);
         }
@@ -322,6 +330,7 @@ impl Forwarder {
             Message::Migrate { session, by, reply } => self.reset(session, by, reply, cx),
             Message::Park { session, seat } => self.park(session, seat, cx),
             Message::Close { session, seat } => self.close(session, seat, cx),
+            Message::Expect(clients) => self.expect(clients, cx.now),
         }
     }
 

@@ -20,18 +20,24 @@ use memory::{Past, Sticky};
 use roster::Roster;
 use tokens::Grant;
 
+pub use changes::Changes;
 pub use endpoint::DefaultEndpoint;
 pub use leaving::{Destination, Elsewhere, MovedBy, Player, Wanted};
 pub use memory::StickyKey;
+pub use records::{SessionRecord, StickyRecord, TokenRecord, UseRecord};
+pub use restoring::{is_stand_in, stand_in};
 pub use terms::{
     Admission, Issue, IssueError, Located, Migrated, Moving, Opened, OpenedBy, Opening, Presented, Resumed,
     Resuming, Target,
 };
 
 mod admission;
+mod changes;
 mod endpoint;
 mod leaving;
 mod memory;
+mod records;
+mod restoring;
 mod roster;
 mod sealed;
 mod terms;
@@ -58,6 +64,12 @@ pub struct Ledger {
     sticky: Sticky,
     /// Where players were who have ended all their sessions by a token.
     left: Past<Token>,
+    /// What has changed, where a journal follows.
+    changes: Option<Changes>,
+    /// Takes no new sessions, and gives no tokens out.
+    draining: bool,
+    /// Finds what stands in for a token, where tokens have been restored.
+    stand_in_for: Option<fn(&Token) -> Token>,
 }
 
 impl Ledger {
@@ -77,6 +89,9 @@ impl Ledger {
             roster: Roster::default(),
             sticky: Sticky::new(),
             left: Past::new(),
+            changes: None,
+            draining: false,
+            stand_in_for: None,
         }
     }
 
@@ -94,6 +109,27 @@ impl Ledger {
     pub fn publish(&mut self, inventory: Arc<Inventory>, default_endpoint: Option<Arc<DefaultEndpoint>>) {
         self.inventory = inventory;
         self.default_endpoint = default_endpoint;
+    }
+
+    /// Takes no new sessions from now on, and gives no tokens out. Those that run go on, move and resume.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Whether it takes no new sessions.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Whether one more session may begin.
+    fn admit_newcomer(&self) -> Result<(), Refusal> {
+        if self.draining {
+            return Err(Refusal::Draining);
+        }
+        if self.sessions.len() >= self.settings.limits.max_sessions {
+            return Err(Refusal::SessionLimit);
+        }
+        Ok(())
     }
 
     /// The backend as the inventory has it now, unless it is gone or has moved to another address.
@@ -141,6 +177,7 @@ impl Ledger {
         };
         let opened = Opened { id, generation: session.generation, activity: Arc::clone(&session.activity) };
         self.sessions.insert(id, Box::new(session));
+        self.note(|changes| changes.session(id));
         opened
     }
 
@@ -173,6 +210,7 @@ impl Ledger {
         if let Some(former) = former {
             self.supersede(former, id, now);
         }
+        self.note(|changes| changes.session(id));
         Migrated { generation, left }
     }
 
@@ -201,6 +239,9 @@ impl Ledger {
     pub fn resume(&mut self, resuming: &Resuming, now: Moment) -> Result<Resumed, Refusal> {
         let session = self.sessions.get_mut(&resuming.session).ok_or(Refusal::NoSession)?;
         let upstream = session.upstream.clone().ok_or(Refusal::WrongClient)?;
+        if let Some(changes) = &mut self.changes {
+            changes.session(resuming.session);
+        }
         let left = std::mem::replace(&mut session.client, resuming.client);
         session.left = Some(Box::new((left, now + self.settings.migration_grace)));
         session.generation = session.generation.next();
@@ -221,6 +262,7 @@ impl Ledger {
     pub fn end(&mut self, id: SessionId, now: Moment) -> Option<Session> {
         self.strike(id);
         let session = self.sessions.remove(&id)?;
+        self.note(|changes| changes.session(id));
         if let Some(token) = session.token {
             self.supersede(token, id, now);
         }

@@ -26,15 +26,16 @@ pub use addr::{BackendAddr, ClientAddr, canonical};
 pub use allocation::{AllocationId, Claim, Claims, Joined, RoundId, Rounds, ServerName, Settled, Unclaimed};
 pub use counters::{Counters, Dropped, Event, Volume};
 pub use forward::{
-    Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, Return, SLOT_REST, Verdict,
+    Arrival, Context, Effect, Forwarder, Holdings, Message, OpenUpstream, Reply, RestoredClients, Return,
+    SLOT_REST, Verdict,
 };
 pub use inventory::{
     Backend, BackendId, BackendSpec, Capacity, Inventory, ObjectRef, Ports, Refused, View, Withheld,
 };
 pub use ledger::{
-    Admission, DefaultEndpoint, Destination, Elsewhere, Issue, IssueError, Ledger, Located, Migrated,
-    MovedBy, Moving, Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming, StickyKey, Target,
-    Wanted,
+    Admission, Changes, DefaultEndpoint, Destination, Elsewhere, Issue, IssueError, Ledger, Located,
+    Migrated, MovedBy, Moving, Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming,
+    SessionRecord, StickyKey, StickyRecord, Target, TokenRecord, UseRecord, Wanted, is_stand_in, stand_in,
 };
 pub use load::Load;
 pub use refusal::Refusal;

@@ -57,6 +57,11 @@ impl Load {
         self.count().fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
+    /// Takes one more, however many are taken.
+    pub(crate) fn take(&self) {
+        self.count().fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn give_back(&self) {
         self.count().fetch_sub(1, Ordering::Release);
     }

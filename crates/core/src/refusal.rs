@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The listener takes no new sessions.
     #[error("the listener is draining")]
     ListenerDraining,
+    /// The director takes no new sessions: another one does.
+    #[error("the director is draining")]
+    Draining,
     /// `limits.maxSessions` is reached.
     #[error("the session limit is reached")]
     SessionLimit,
@@ -78,7 +81,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal.
-    pub const ALL: [Refusal; 23] = [
+    pub const ALL: [Refusal; 24] = [
         Refusal::UnknownToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
@@ -94,6 +97,7 @@ impl Refusal {
         Refusal::NoPort,
         Refusal::NoDefaultBackend,
         Refusal::ListenerDraining,
+        Refusal::Draining,
         Refusal::SessionLimit,
         Refusal::ConnectionLimit,
         Refusal::NoUpstream,
@@ -122,6 +126,7 @@ impl Refusal {
             Refusal::NoPort => "no_port",
             Refusal::NoDefaultBackend => "no_default_backend",
             Refusal::ListenerDraining => "listener_draining",
+            Refusal::Draining => "draining",
             Refusal::SessionLimit => "session_limit",
             Refusal::ConnectionLimit => "connection_limit",
             Refusal::NoUpstream => "no_upstream",
@@ -151,6 +156,7 @@ impl Refusal {
             | Refusal::NoPort
             | Refusal::NoDefaultBackend => AckStatus::NoBackend,
             Refusal::ListenerDraining
+            | Refusal::Draining
             | Refusal::SessionLimit
             | Refusal::ConnectionLimit
             | Refusal::NoUpstream

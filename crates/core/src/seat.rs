@@ -17,6 +17,12 @@ impl Seat {
         taken.then(|| Seat { backend: Arc::clone(backend) })
     }
 
+    /// Takes a seat that was held before, whatever the capacity says by now: who plays is not turned out.
+    pub(crate) fn hold(backend: &Arc<Backend>) -> Seat {
+        backend.load.take();
+        Seat { backend: Arc::clone(backend) }
+    }
+
     /// The backend as it was when the seat was taken.
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend

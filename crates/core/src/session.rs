@@ -43,6 +43,11 @@ pub enum Place {
 pub trait UpstreamSocket: fmt::Debug + Send + Sync {
     /// What the socket layer needs to send on it from any worker; valid while this value lives.
     fn handle(&self) -> i32;
+
+    /// The port that backends see; 0 where nobody is to bind it again after a restart.
+    fn port(&self) -> u16 {
+        0
+    }
 }
 
 /// An upstream socket and where it is read.

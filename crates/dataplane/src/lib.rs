@@ -2,6 +2,7 @@
 
 mod clock;
 mod descriptors;
+mod restoring;
 mod sys;
 pub mod tcp;
 mod udp;
@@ -10,5 +11,6 @@ mod workers;
 
 pub use clock::Clock;
 pub use descriptors::{Descriptors, Taken};
+pub use restoring::Restored;
 pub use sys::{raise_descriptor_limit, share_malloc_arena};
-pub use workers::{Workers, WorkersOptions};
+pub use workers::{Listening, Workers, WorkersOptions};

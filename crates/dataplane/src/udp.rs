@@ -25,9 +25,12 @@ pub(crate) struct ListenerSocket {
 #[derive(Debug, Default)]
 pub(crate) struct Overflow(u32);
 
-/// An upstream socket: bound by the kernel to a port of its own, on all addresses.
+/// An upstream socket: bound to a port of its own, on all addresses.
 #[derive(Debug)]
-pub(crate) struct Upstream(Socket);
+pub(crate) struct Upstream {
+    socket: Socket,
+    port: u16,
+}
 
 /// Binds one socket for each worker to the same address.
 ///
@@ -95,20 +98,30 @@ impl ListenerSocket {
 }
 
 impl Upstream {
-    /// Opens an upstream socket. Never with `SO_REUSEPORT`: the kernel would hand out a port that
-    /// another such socket already has, and two players would share it.
+    /// Opens an upstream socket on a port that the kernel chooses.
     pub(crate) fn open(v6: bool) -> io::Result<Upstream> {
+        Upstream::open_at(v6, 0)
+    }
+
+    /// Opens an upstream socket on that port; 0 lets the kernel choose one. Never with `SO_REUSEPORT`: the kernel would hand out a port that
+    /// another such socket already has, and two players would share it.
+    pub(crate) fn open_at(v6: bool, port: u16) -> io::Result<Upstream> {
         let socket = udp_socket(v6, true)?;
         sys::set_udp_options(socket.as_raw_fd(), v6, false)?;
         let any: SocketAddr =
-            if v6 { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() };
+            if v6 { (Ipv6Addr::UNSPECIFIED, port).into() } else { (Ipv4Addr::UNSPECIFIED, port).into() };
         socket.bind(&any.into())?;
-        Ok(Upstream(socket))
+        let port = local_addr(&socket)?.port();
+        Ok(Upstream { socket, port })
     }
 }
 
 impl UpstreamSocket for Upstream {
     fn handle(&self) -> i32 {
-        self.0.as_raw_fd()
+        self.socket.as_raw_fd()
+    }
+
+    fn port(&self) -> u16 {
+        self.port
     }
 }

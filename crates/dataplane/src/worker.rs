@@ -22,6 +22,7 @@ use udp_director_core::{
 };
 
 use crate::clock::Clock;
+use crate::restoring::Restoring;
 use crate::sys::{
     BATCH, Datagram, Epoll, Ready, RecvBatch, Route, SendBatch, SendObserver, Waker, take_icmp_error,
 };
@@ -51,6 +52,8 @@ pub(crate) enum Order {
     Listen(ListenerId, ListenerSocket),
     /// Close a listener.
     Unlisten(ListenerId),
+    /// Take up sessions of before a restart.
+    Restore(Restoring),
     /// End the thread.
     Stop,
 }
@@ -228,6 +231,7 @@ impl Worker {
                     let lost = self.sockets.unlisten(id);
                     self.overflowed(lost);
                 }
+                Ok(Order::Restore(restoring)) => self.restore(restoring),
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
@@ -249,6 +253,15 @@ impl Worker {
         let mut cx = Context { now, ledger: &self.setup.ledger, open: &mut open };
         self.setup.forwarder.message(message, &mut cx);
         self.carry_out();
+    }
+
+    fn restore(&mut self, restoring: Restoring) {
+        let now = self.setup.clock.now();
+        let sockets = &mut self.sockets;
+        let mut put = |index: UpstreamIndex, socket| sockets.put_upstream(index, socket);
+        let restored = restoring.carry_out(&mut self.setup.forwarder, &self.setup.ledger, now, &mut put);
+        self.carry_out();
+        restored.tell();
     }
 
     fn serve_listeners(&mut self, ready: &[Ready]) {
@@ -516,19 +529,24 @@ impl Sockets {
 
     fn open_upstream(&mut self, v6: bool, index: UpstreamIndex) -> Option<Arc<dyn UpstreamSocket>> {
         let opened = Upstream::open(v6).and_then(|socket| {
-            self.epoll.add(socket.handle(), Source::Upstream(index).key())?;
-            Ok(Arc::new(socket))
+            let socket = Arc::new(socket);
+            self.put_upstream(index, Arc::clone(&socket))?;
+            Ok(socket)
         });
         match opened {
-            Ok(socket) => {
-                put(&mut self.upstreams, index.0 as usize, Reading::new(Arc::clone(&socket)));
-                Some(socket)
-            }
+            Ok(socket) => Some(socket),
             Err(error) => {
                 debug!(%error, "an upstream socket cannot be opened");
                 None
             }
         }
+    }
+
+    /// Reads an upstream socket from now on.
+    fn put_upstream(&mut self, index: UpstreamIndex, socket: Arc<Upstream>) -> io::Result<()> {
+        self.epoll.add(socket.handle(), Source::Upstream(index).key())?;
+        put(&mut self.upstreams, index.0 as usize, Reading::new(socket));
+        Ok(())
     }
 
     /// Closes an upstream socket. Gives what had found its buffer full.

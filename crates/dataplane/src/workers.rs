@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use udp_director_core::{
-    Counters, Forwarder, ListenerId, Located, Message, Moment, MovedBy, Place, Refusal, Reply, Seat,
-    Settings, SharedLedger, WorkerId,
+    Counters, Forwarder, ListenerId, Located, Message, Moment, MovedBy, Place, Refusal, Reply,
+    RestoredClients, Seat, SessionRecord, Settings, SharedLedger, WorkerId,
 };
 
 use crate::clock::Clock;
+use crate::restoring::{Restored, Restoring, divided};
 use crate::sys::Waker;
 use crate::udp::{ListenerSocket, bind_group};
 use crate::worker::{Mailbox, Order, Setup, Worker};
@@ -38,6 +39,20 @@ pub struct WorkersOptions {
 pub struct Workers {
     workers: Vec<Handle>,
     clock: Clock,
+}
+
+/// A listener's sockets, bound but not served yet.
+#[derive(Debug)]
+pub struct Listening {
+    group: Vec<ListenerSocket>,
+    bound: SocketAddr,
+}
+
+impl Listening {
+    /// Where it is bound.
+    pub fn addr(&self) -> SocketAddr {
+        self.bound
+    }
 }
 
 #[derive(Debug)]
@@ -97,15 +112,52 @@ impl Workers {
     /// # Errors
     /// As `bind(2)`, among others where another process has the port.
     pub fn listen(&self, id: ListenerId, addr: SocketAddr) -> io::Result<SocketAddr> {
+        let listening = self.bind(addr)?;
+        let bound = listening.addr();
+        self.serve(id, listening);
+        Ok(bound)
+    }
+
+    /// Binds a listener's sockets, one for each worker. What arrives waits in them until
+    /// [`Workers::serve`], or is lost with them.
+    ///
+    /// # Errors
+    /// As `bind(2)`, among others where another process has the port.
+    pub fn bind(&self, addr: SocketAddr) -> io::Result<Listening> {
         let group = bind_group(addr, self.workers.len())?;
         let bound = group.first().map(ListenerSocket::local_addr).unwrap_or(Ok(addr))?;
-        for (worker, socket) in self.workers.iter().zip(group) {
-            worker
-                .mailbox
-                .tell(Order::Listen(id, socket))
-                .map_err(|_| io::Error::other("a worker is busy"))?;
+        Ok(Listening { group, bound })
+    }
+
+    /// Lets the workers serve a listener, behind what they have been told before.
+    pub fn serve(&self, id: ListenerId, listening: Listening) {
+        for (worker, socket) in self.workers.iter().zip(listening.group) {
+            worker.give(Order::Listen(id, socket));
         }
-        Ok(bound)
+    }
+
+    /// Puts sessions of before a restart into the workers, on the upstream ports that they had, and says
+    /// what has become of them. For the time before any listener is served.
+    pub async fn restore(&self, records: Vec<SessionRecord>) -> Restored {
+        let mut outcomes = Vec::new();
+        for (worker, ports) in self.workers.iter().zip(divided(records, self.workers.len())) {
+            let (sender, outcome) = oneshot::channel();
+            worker.give(Order::Restore(Restoring { ports, done: sender }));
+            outcomes.push(outcome);
+        }
+        let mut restored = Restored::default();
+        for outcome in outcomes {
+            // A worker that has failed restores nobody; that ends the process anyway.
+            restored.add(outcome.await.unwrap_or_default());
+        }
+        restored
+    }
+
+    /// Lets all workers know the clients of before a restart, wherever their datagrams arrive now.
+    pub fn expect(&self, clients: &Arc<RestoredClients>) {
+        if self.workers.len() > 1 {
+            self.tell_all(|| Order::Forward(Message::Expect(Arc::clone(clients))));
+        }
     }
 
     /// Closes a listener's sockets. Its sessions are to have ended before.

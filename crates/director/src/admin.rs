@@ -6,7 +6,9 @@
 //! | `/readyz` | 200; 503 with what is missing. `?verbose` adds the state of inventory and configuration |
 //! | `/metrics` | OpenMetrics text |
 //! | `/v1/...` | the admin API ([`v1`]) |
+//! | `POST /v1/drain` | 202; takes no new sessions, and ends with the last one |
 
+mod drain;
 mod report;
 mod server;
 mod v1;
@@ -22,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::drain::Drain;
 use crate::jobs::Jobs;
 use crate::metrics::{Metrics, Reading, Sources};
 use crate::readiness::Readiness;
@@ -34,6 +37,8 @@ use v1::Api;
 pub(crate) struct Admin {
     /// Where the metrics and the state of inventory and configuration are read.
     pub(crate) sources: Arc<Sources>,
+    /// What `POST /v1/drain` begins.
+    pub(crate) drain: Arc<Drain>,
     /// Whether clients can be served.
     pub(crate) readiness: Arc<Readiness>,
     /// Players whom operators want moved.
@@ -66,11 +71,13 @@ impl Admin {
             readiness: Arc::clone(&self.readiness),
             jobs: Arc::clone(&self.jobs),
         };
+        let drains = drain::route(Arc::clone(&self.drain));
         let router = Router::new()
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(render))
             .with_state(Arc::new(Served { admin: self, metrics }))
+            .merge(drains)
             .merge(api.router());
         server::serve(router, listener, stop).await;
     }

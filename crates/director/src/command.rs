@@ -2,6 +2,7 @@
 //! configuration, 1 for a failure at run time.
 
 mod admin;
+mod drain;
 mod token;
 
 use std::io::{self, IsTerminal, Read, Write};
@@ -24,6 +25,7 @@ use udp_director_director::process::{Director, StartError};
 use udp_director_director::rbac::{Named, roles_for};
 use udp_director_wire::{Request, parse_request};
 
+use drain::Signals;
 use token::TokenCommand;
 
 /// How long `query` waits for the director, beside the time that the document itself asks for.
@@ -59,7 +61,8 @@ enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the director until SIGTERM or SIGINT.
+    /// Runs the director until SIGTERM or SIGINT; then running sessions go on until they end, for
+    /// drainSeconds at most, or until a second signal.
     Serve {
         /// The configuration file; it is watched and reloaded.
         #[arg(long, value_name = "FILE", required_unless_present = "config_map")]
@@ -95,6 +98,12 @@ enum Command {
     /// Makes keys for sealed tokens, and opens tokens.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Lets a director take no new sessions, and end with the last one or after drainSeconds: as SIGTERM.
+    Drain {
+        /// The director's admin port.
+        #[arg(long, default_value = "127.0.0.1:9090", value_name = "HOST:PORT")]
+        admin: String,
+    },
     /// Sends one document to the query port and prints the answer.
     Query {
         /// The document, such as '{"resourceType": "gameserver"}'; `-` reads standard input.
@@ -180,6 +189,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Schema => print(&serde_json::to_string_pretty(&json_schema()).map_err(anyhow::Error::from)?),
         Command::Token(command) => print(&command.run()?),
+        Command::Drain { admin } => print(&runtime()?.block_on(drain::ask(&admin))?),
         Command::Query { document, server } => runtime()?.block_on(query(document, &server)),
         Command::Admin(command) => admin::run(command),
     }
@@ -237,8 +247,7 @@ async fn configuration(
 }
 
 async fn serve(file: Option<PathBuf>, config_map: Option<(String, String)>) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let mut signals = Signals::new()?;
     // Elsewhere it means to reload; here files are watched, and it must not end every session.
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for signals")?;
     let started = async {
@@ -247,24 +256,19 @@ async fn serve(file: Option<PathBuf>, config_map: Option<(String, String)>) -> R
     };
     let mut director = tokio::select! {
         director = started => director?,
-        _ = terminate.recv() => return Ok(()),
-        _ = interrupt.recv() => return Ok(()),
+        _ = signals.next() => return Ok(()),
     };
-    let reason = loop {
+    let signal = loop {
         tokio::select! {
-            _ = terminate.recv() => break Ok("SIGTERM"),
-            _ = interrupt.recv() => break Ok("SIGINT"),
+            signal = signals.next() => break Some(signal),
+            () = director.drains() => break None,
             _ = hangup.recv() => info!("SIGHUP changes nothing: the files are watched"),
-            failure = director.failed() => break Err(failure),
+            failure = director.failed() => return Err(Failure::Run(failure)),
         }
     };
-    match reason {
-        Ok(signal) => {
-            info!(signal, "stopping");
-            director.stop().await.map_err(Failure::Run)
-        }
-        Err(failure) => Err(Failure::Run(failure)),
-    }
+    info!(by = signal.unwrap_or("the admin port"), "asked to end");
+    drain::drain(&mut director, &mut signals, signal.is_some()).await?;
+    director.stop().await.map_err(Failure::Run)
 }
 
 async fn demo(args: DemoArgs) -> Result<(), Failure> {

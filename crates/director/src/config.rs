@@ -92,6 +92,10 @@ pub struct Config {
     pub evacuate_after: Duration,
     /// How backends are asked before a player is moved to them, by resource type.
     pub notices: BTreeMap<Arc<str>, Notice>,
+    /// Where sessions are kept for the next process; `None` keeps them nowhere.
+    pub journal: Option<PathBuf>,
+    /// For how long running sessions go on after SIGTERM.
+    pub drain_for: Duration,
     /// Whether answers tell the backend's address.
     pub expose_backend: bool,
     /// The bounds.

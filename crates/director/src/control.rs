@@ -20,13 +20,16 @@ use udp_director_inventory::kubernetes::ClusterStatus;
 
 use crate::config::{Config, restart_needed};
 use crate::config_source::ConfigSource;
+use crate::drain::Drain;
 use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
+use crate::journal::{Following, Journal, JournalStatus};
 use crate::keys::KeyFolder;
 use crate::moving::{Moved, Mover, WantedBy};
 use crate::ports::Ports;
 use crate::query::Catalog;
 use crate::readiness::Readiness;
+use crate::restoring::{Restoring, Unconfirmed};
 use crate::rules;
 use crate::source::{Change, Objects, Source, targets};
 
@@ -103,6 +106,11 @@ pub(crate) struct Control {
     pub(crate) inventory_is_current: bool,
     /// The configuration file as it is now, where all that it lacks is a port which is taken.
     pub(crate) waiting: Option<Config>,
+    pub(crate) drain: Arc<Drain>,
+    /// How the journal fares; `None` where there is none.
+    pub(crate) journal: Option<Arc<JournalStatus>>,
+    /// Backends of before the restart that have not been listed yet.
+    pub(crate) unconfirmed: Unconfirmed,
     /// Players whose backend leaves.
     pub(crate) evacuation: Evacuation,
     /// Players whom operators want moved.
@@ -119,22 +127,43 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Binds the ports, publishes the inventory as far as it is known, and lets queries and clients in.
+    /// Binds the ports, lets those in who played before the restart, publishes the inventory as far as
+    /// it is known, and then lets queries and clients in.
     ///
     /// # Errors
     /// A port that cannot be bound.
-    pub(crate) async fn begin(&mut self) -> anyhow::Result<()> {
-        let objects = self.source.objects(&self.config);
-        let inventory = self.assemble(objects).await?;
+    pub(crate) async fn begin(&mut self, journal: Option<Journal>) -> anyhow::Result<Option<Following>> {
         let change = self.ports.prepare(&self.config.data_ports)?;
         self.ports.commit(change);
         self.tell_time(self.clock.now());
         self.configure();
-        self.publish(inventory);
+        let journal = self.restore(journal).await?;
+        let objects = self.source.objects(&self.config);
+        let inventory = self.assemble(objects).await?;
         self.is_whole = matches!(self.source, Source::File { .. });
+        self.publish(inventory);
+        self.ports.serve();
         self.look_ready();
         self.status.config_generation.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(journal)
+    }
+
+    /// Takes up what the journal has, serves its players at once, and has it follow.
+    async fn restore(&mut self, journal: Option<Journal>) -> anyhow::Result<Option<Following>> {
+        let Some((journal, status)) = journal.zip(self.journal.as_ref()) else { return Ok(None) };
+        let restoring = Restoring {
+            ledger: &self.ledger,
+            workers: &self.workers,
+            clock: self.clock,
+            config: &self.config,
+            status,
+        };
+        let (journal, unconfirmed) = restoring.carry_out(journal).await;
+        self.unconfirmed = unconfirmed;
+        if self.ledger.lock().session_count() > 0 {
+            self.ports.serve();
+        }
+        journal.follow(&self.ledger, self.clock).context("the journal's thread cannot start")
     }
 
     /// Follows both sources until stopped.
@@ -315,6 +344,7 @@ impl Control {
             }
         };
         self.publish(inventory);
+        self.ports.serve();
         let generation = self.status.config_generation.fetch_add(1, Ordering::Relaxed) + 1;
         info!(generation, "configuration in force");
         Ok(())
@@ -328,6 +358,7 @@ impl Control {
         self.ledger.lock().configure(Arc::clone(&settings));
         self.workers.configure(&settings);
         self.streams.reconsider();
+        self.drain.lasts(self.config.drain_for);
         self.mover.configure(self.config.notices.clone());
         self.catalog.send_replace(Arc::new(rules::catalog(&self.config)));
         self.note_keys();
@@ -342,8 +373,8 @@ impl Control {
         self.inventory_is_current = outcome.is_ok();
         match outcome {
             Ok(inventory) => {
-                self.publish(inventory);
                 self.is_whole |= whole;
+                self.publish(inventory);
             }
             Err(fault) => {
                 self.status.inventory_rejections.fetch_add(1, Ordering::Relaxed);
@@ -378,6 +409,7 @@ impl Control {
 
     /// Puts an inventory in force, and sees to the players whose backend leaves.
     fn publish(&mut self, inventory: Inventory) {
+        let inventory = if self.is_whole { inventory } else { self.unconfirmed.beside(inventory) };
         self.log_refusals(&inventory);
         let (backends, refused) = (inventory.backends().len(), inventory.refused().len());
         let inventory = Arc::new(inventory);
@@ -391,6 +423,13 @@ impl Control {
         self.status.inventory_generation.fetch_add(1, Ordering::Relaxed);
         self.published.send_modify(|generation| *generation += 1);
         debug!(backends, refused, "inventory published");
+        // Nobody leaves a backend only because it has not been listed yet.
+        if !self.is_whole && !self.unconfirmed.is_empty() {
+            return;
+        }
+        if let Some(status) = self.journal.as_ref().filter(|_| !self.unconfirmed.is_empty()) {
+            self.unconfirmed.confirm(&self.ledger, &inventory, status);
+        }
         let now = self.clock.now();
         self.evacuation.compare(&before, &inventory, &self.config, now);
         self.move_players(now);

@@ -23,6 +23,7 @@ use udp_director_wire::ErrorCode;
 
 use crate::allocation::{AllocationCounters, Outcome, Returned};
 use crate::control::ControlStatus;
+use crate::journal::JournalStatus;
 use crate::moving::MoveCounters;
 use crate::query::{Bound, Catalog, HoldEnd, QueryCounters};
 
@@ -49,6 +50,8 @@ pub(crate) struct Sources {
     pub(crate) catalog: watch::Receiver<Arc<Catalog>>,
     /// What has become of the configuration and of the inventory.
     pub(crate) control: Arc<ControlStatus>,
+    /// How the journal fares; `None` where there is none.
+    pub(crate) journal: Option<Arc<JournalStatus>>,
 }
 
 /// Something that is asked for anew each time it is needed.
@@ -119,19 +122,21 @@ impl Collector for Scrape {
         self.holds(&mut page)?;
         self.allocations(&mut page)?;
         self.backends(&mut page)?;
-        self.reloads(&mut page)
+        self.reloads(&mut page)?;
+        self.journal(&mut page)
     }
 }
 
 impl Scrape {
     fn state(&self, page: &mut Page<'_>) -> fmt::Result {
-        let (sessions, waiting) = {
+        let (sessions, waiting, drains) = {
             let ledger = self.0.ledger.lock();
-            (ledger.session_count(), ledger.waiting_count())
+            (ledger.session_count(), ledger.waiting_count(), ledger.is_draining())
         };
         let uptime = (self.0.clock.now() - Moment::default()).as_secs_f64();
         page.gauge("uptime_seconds", "Time since the start of the process", uptime)?;
         page.gauge("active_sessions", "Sessions that run", sessions as f64)?;
+        page.gauge("draining", "Whether no new sessions are taken", f64::from(u8::from(drains)))?;
         page.gauge("token_cache_size", "Tokens that wait to be redeemed", waiting as f64)?;
         page.gauge("upstream_sockets", "Sockets towards backends", self.0.upstream_sockets.now() as f64)
     }
@@ -239,6 +244,18 @@ impl Scrape {
         )?;
         let age = self.0.inventory_age().as_secs_f64();
         page.gauge("inventory_age_seconds", "Time since the inventory was found current", age)
+    }
+
+    fn journal(&self, page: &mut Page<'_>) -> fmt::Result {
+        let Some(journal) = &self.0.journal else { return Ok(()) };
+        let (written, rewrites) = journal.written();
+        let failing = f64::from(u8::from(journal.is_failing()));
+        page.gauge("journal_failing", "Whether the journal cannot be written", failing)?;
+        page.gauge("journal_bytes", "Size of the journal", journal.bytes() as f64)?;
+        let written = [("row", written), ("whole", rewrites)];
+        page.counters("journal_writes", "Rows written, and how often all were", "what", written)?;
+        let counts = journal.outcome().counts().map(|(outcome, count)| (outcome, count as u64));
+        page.counters("restored_sessions", "Sessions found at the start", "outcome", counts)
     }
 
     fn sum(&self, read: impl Fn(&Counters) -> u64) -> u64 {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use udp_director_core::{Listener, ListenerId, Protocol, SharedLedger};
-use udp_director_dataplane::Workers;
 use udp_director_dataplane::tcp::Streams;
+use udp_director_dataplane::{Listening, Workers};
 
 use crate::config::DataPort;
 
@@ -35,10 +36,28 @@ struct OpenPort {
     /// As configured: the port is 0 where any would do.
     wanted: DataPort,
     bound: SocketAddr,
+    /// What arrives waits in it until [`Ports::serve`]; `None` once it is served.
+    waiting: Option<Waiting>,
     /// Stops the accepting of TCP connections.
     stop: CancellationToken,
     /// It takes no new sessions, and closes with its last one.
     draining: bool,
+}
+
+/// A data port that is bound and not served yet.
+#[derive(Debug)]
+enum Waiting {
+    Datagrams(Listening),
+    Connections(TcpListener),
+}
+
+impl Waiting {
+    fn addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Waiting::Datagrams(listening) => Ok(listening.addr()),
+            Waiting::Connections(listener) => listener.local_addr(),
+        }
+    }
 }
 
 impl OpenPort {
@@ -69,7 +88,8 @@ impl Ports {
         Ports { bind, workers, streams, ledger, open: Vec::new(), next_id: 0 }
     }
 
-    /// Binds what is wanted and not open yet; what is open stays as it is.
+    /// Binds what is wanted and not open yet; what is open stays as it is. Nothing new is served before
+    /// [`Ports::serve`].
     ///
     /// # Errors
     /// A port that cannot be bound, by name; nothing has changed then.
@@ -80,13 +100,7 @@ impl Ports {
                 change.keep.push((open.id, port.clone()));
                 continue;
             }
-            match self.bind(port) {
-                Ok(open) => change.new.push(open),
-                Err(error) => {
-                    change.new.iter().for_each(|open| self.close(open));
-                    return Err(error);
-                }
-            }
+            change.new.push(self.bind(port)?);
         }
         Ok(change)
     }
@@ -116,6 +130,19 @@ impl Ports {
             info!(listener = %open.wanted.name, protocol = ?open.wanted.protocol, address = %open.bound, "listener open");
         }
         self.open.extend(change.new);
+    }
+
+    /// Serves what is bound and not served yet.
+    pub(crate) fn serve(&mut self) {
+        for open in &mut self.open {
+            match open.waiting.take() {
+                Some(Waiting::Datagrams(listening)) => self.workers.serve(open.id, listening),
+                Some(Waiting::Connections(listener)) => {
+                    tokio::spawn(Arc::clone(&self.streams).serve(listener, open.id, open.stop.clone()));
+                }
+                None => {}
+            }
+        }
     }
 
     /// Closes the draining ports on which no session is left.
@@ -158,30 +185,21 @@ impl Ports {
         let next =
             self.next_id.checked_add(1).context("65,535 listeners have been opened; restart to go on")?;
         let addr = SocketAddr::new(self.bind, port.port);
-        let stop = CancellationToken::new();
-        let bound = match port.protocol {
-            Protocol::Udp => self.workers.listen(id, addr),
-            Protocol::Tcp => self.accept(id, addr, &stop),
-        };
-        let bound = bound.with_context(|| {
+        let (waiting, bound) = self.listen(port.protocol, addr).with_context(|| {
             format!("data port {:?}: cannot listen on {}", port.name, describe(port.protocol, addr))
         })?;
         self.next_id = next;
-        Ok(OpenPort { id, wanted: port.clone(), bound, stop, draining: false })
+        let (waiting, stop) = (Some(waiting), CancellationToken::new());
+        Ok(OpenPort { id, wanted: port.clone(), bound, waiting, stop, draining: false })
     }
 
-    fn accept(&self, id: ListenerId, addr: SocketAddr, stop: &CancellationToken) -> io::Result<SocketAddr> {
-        let listener = tcp_listener(addr)?;
-        let bound = listener.local_addr()?;
-        tokio::spawn(Arc::clone(&self.streams).serve(listener, id, stop.clone()));
-        Ok(bound)
-    }
-
-    fn close(&self, open: &OpenPort) {
-        open.stop.cancel();
-        if open.wanted.protocol == Protocol::Udp {
-            self.workers.unlisten(open.id);
-        }
+    fn listen(&self, protocol: Protocol, addr: SocketAddr) -> io::Result<(Waiting, SocketAddr)> {
+        let waiting = match protocol {
+            Protocol::Udp => Waiting::Datagrams(self.workers.bind(addr)?),
+            Protocol::Tcp => Waiting::Connections(tcp_listener(addr)?),
+        };
+        let bound = waiting.addr()?;
+        Ok((waiting, bound))
     }
 }
 
@@ -195,10 +213,10 @@ pub(crate) fn describe(protocol: Protocol, addr: SocketAddr) -> String {
 }
 
 /// Binds a TCP listener; on `[::]` for both families.
-pub(crate) fn tcp_listener(addr: SocketAddr) -> io::Result<tokio::net::TcpListener> {
+pub(crate) fn tcp_listener(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = tcp_socket(addr)?;
     socket.listen(BACKLOG)?;
-    tokio::net::TcpListener::from_std(socket.into())
+    TcpListener::from_std(socket.into())
 }
 
 fn tcp_socket(addr: SocketAddr) -> io::Result<Socket> {

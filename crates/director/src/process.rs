@@ -23,14 +23,17 @@ use crate::allocation::{self, AllocationCounters, Allocations};
 use crate::config::{Config, InventorySource};
 use crate::config_source::ConfigSource;
 use crate::control::{Control, ControlStatus, INVENTORY, LOGGED_REFUSALS, open_keys, ticks};
+use crate::drain::Drain;
 use crate::evacuation::Evacuation;
 use crate::jobs::Jobs;
+use crate::journal::{Following, Journal, JournalStatus};
 use crate::keys::KeyFolder;
 use crate::metrics::{Reading, Sources};
 use crate::moving::{MoveCounters, Mover, Movers};
 use crate::ports::{Ports, describe, tcp_listener, usable};
 use crate::query::{self, Catalog, ConnectionLimits, Deadlines, Migration, QueryCounters, QueryServer};
 use crate::readiness::Readiness;
+use crate::restoring::Unconfirmed;
 use crate::rules;
 use crate::source::{Source, targets};
 
@@ -51,6 +54,8 @@ pub struct Director {
     tasks: JoinSet<()>,
     readiness: Arc<Readiness>,
     workers: Arc<Workers>,
+    journal: Option<Following>,
+    drain: Arc<Drain>,
 }
 
 /// Where a director listens.
@@ -114,7 +119,30 @@ impl Director {
         }
     }
 
-    /// Stops everything: ports close, sessions end.
+    /// Takes no new sessions from now on, and fails `/readyz`. Running sessions go on.
+    pub fn drain(&self) {
+        self.drain.begin();
+    }
+
+    /// A wait for a drain to begin, also where the admin port was asked for it.
+    pub fn drains(&self) -> impl Future<Output = ()> + use<> {
+        let drain = Arc::clone(&self.drain);
+        async move { drain.begun().await }
+    }
+
+    /// For how long running sessions go on in a drain.
+    pub fn drain_time(&self) -> Duration {
+        self.drain.time()
+    }
+
+    /// A wait for the end of the last session.
+    pub fn last_session_ended(&self) -> impl Future<Output = ()> + use<> {
+        let drain = Arc::clone(&self.drain);
+        async move { drain.last_session_ended().await }
+    }
+
+    /// Stops everything: ports close, and sessions end, unless a journal leaves them for the next
+    /// process.
     ///
     /// # Errors
     /// A worker that had failed.
@@ -124,7 +152,12 @@ impl Director {
         while let Some(ended) = self.tasks.join_next().await {
             ended.context("a task panicked")?;
         }
-        self.workers.stop().context("a worker failed")
+        let stopped = self.workers.stop().context("a worker failed");
+        if let Some(journal) = self.journal.take() {
+            // Sessions that still run are in the ledger, and so in what is left for the next process.
+            tokio::task::spawn_blocking(|| journal.stop()).await.context("the journal's end")?;
+        }
+        stopped
     }
 }
 
@@ -190,10 +223,14 @@ impl Parts {
             total: config.limits.query_connections.min(self.descriptors.budget() / QUERY_SHARE),
             per_source: config.limits.query_connections_per_source,
         };
+        let journal_status = config.journal.as_ref().map(|_| Arc::new(JournalStatus::default()));
+        let journal = config.journal.clone().zip(journal_status.clone());
+        let journal = journal.map(|(dir, status)| Journal::take(&dir, status));
         let mut control = self.control(config, config_source, followed, catalog);
-        let (status, readiness) = (Arc::clone(&control.status), Arc::clone(&control.readiness));
-        let jobs = Arc::clone(&control.jobs);
+        control.journal = journal_status;
+        let readiness = Arc::clone(&control.readiness);
         let query_counters = Arc::new(QueryCounters::new());
+        let drain = Arc::clone(&control.drain);
         let mut tasks = JoinSet::new();
         let allocations = self.allocations(&mut tasks, &stop);
         let counted = Counted {
@@ -201,9 +238,9 @@ impl Parts {
             allocations: allocations.counters(),
             moves: control.mover.counters(),
         };
-        let admin_server = self.admin(counted, status, catalogs.clone(), Arc::clone(&readiness), jobs);
+        let admin_server = self.admin(counted, catalogs.clone(), &control);
         tasks.spawn(admin_server.serve(admin_socket, stop.clone().cancelled_owned()));
-        control.begin().await?;
+        let journal = control.begin(journal).await?;
         let bound = Bound { query, admin, data: control.ports.bound() };
         let queries = QueryServer::new(query::Parts {
             ledger: Arc::clone(&self.ledger),
@@ -221,7 +258,7 @@ impl Parts {
         tasks.spawn(queries.serve(query_socket, stop.clone().cancelled_owned()));
         tasks.spawn(control.run(stop.clone()));
         info!(query = %bound.query, admin = %bound.admin, "serving");
-        Ok(Director { bound, stop, tasks, readiness, workers: self.workers })
+        Ok(Director { bound, stop, tasks, readiness, workers: self.workers, journal, drain })
     }
 
     /// The control task, before it has begun.
@@ -239,12 +276,14 @@ impl Parts {
         let (ledger, workers, streams) = shared();
         let ports = Ports::new(self.bind, workers, streams, ledger);
         let (ledger, workers, streams) = shared();
+        let readiness = Arc::new(Readiness::awaiting([INVENTORY]));
         Control {
             config,
             config_source,
             source: followed.source,
             keys: followed.keys,
-            readiness: Arc::new(Readiness::awaiting([INVENTORY])),
+            drain: Arc::new(Drain::new(Arc::clone(&self.ledger), Arc::clone(&readiness))),
+            readiness,
             is_whole: false,
             refusals_to_log: LOGGED_REFUSALS,
             refusals_again: Moment::default(),
@@ -258,6 +297,8 @@ impl Parts {
             status: Arc::new(ControlStatus::default()),
             inventory_is_current: true,
             waiting: None,
+            journal: None,
+            unconfirmed: Unconfirmed::default(),
             evacuation,
             jobs: Arc::new(Jobs::default()),
             mover,
@@ -275,14 +316,7 @@ impl Parts {
     }
 
     /// What the admin port tells.
-    fn admin(
-        &self,
-        counted: Counted,
-        control: Arc<ControlStatus>,
-        catalog: watch::Receiver<Arc<Catalog>>,
-        readiness: Arc<Readiness>,
-        jobs: Arc<Jobs>,
-    ) -> Admin {
+    fn admin(&self, counted: Counted, catalog: watch::Receiver<Arc<Catalog>>, control: &Control) -> Admin {
         let mut counters = self.workers.counters();
         counters.push(Arc::clone(&self.stream_counters));
         let workers = Arc::clone(&self.workers);
@@ -295,17 +329,24 @@ impl Parts {
             queries: counted.queries,
             allocations: counted.allocations,
             catalog,
-            control: Arc::clone(&control),
+            control: Arc::clone(&control.status),
+            journal: control.journal.clone(),
         };
-        let (workers, clock) = (Arc::clone(&self.workers), self.clock);
+        let (workers, clock, status) = (Arc::clone(&self.workers), self.clock, Arc::clone(&control.status));
         let heartbeats = vec![
             Heartbeat { of: "a worker".into(), age: Reading::new(move || workers.slowest_heartbeat()) },
             Heartbeat {
                 of: "the control task".into(),
-                age: Reading::new(move || control.last_tick_age(clock)),
+                age: Reading::new(move || status.last_tick_age(clock)),
             },
         ];
-        Admin { sources: Arc::new(sources), readiness, jobs, heartbeats }
+        Admin {
+            sources: Arc::new(sources),
+            drain: Arc::clone(&control.drain),
+            readiness: Arc::clone(&control.readiness),
+            jobs: Arc::clone(&control.jobs),
+            heartbeats,
+        }
     }
 
     /// Allocates servers, where there is a cluster to allocate them in.

@@ -160,6 +160,8 @@ pub enum ErrorCode {
     BackendUnreachable,
     /// The director is at one of its bounds; trying again later makes sense.
     Overloaded,
+    /// The director takes no new players; another one does, at the same address.
+    Draining,
     /// The document did not arrive in time.
     Timeout,
     /// No server could be allocated, or it did not show in time; trying again later makes sense.
@@ -168,7 +170,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in the order of their declaration.
-    pub const ALL: [ErrorCode; 11] = [
+    pub const ALL: [ErrorCode; 12] = [
         ErrorCode::InvalidJson,
         ErrorCode::InvalidQuery,
         ErrorCode::TooLarge,
@@ -178,6 +180,7 @@ impl ErrorCode {
         ErrorCode::Forbidden,
         ErrorCode::BackendUnreachable,
         ErrorCode::Overloaded,
+        ErrorCode::Draining,
         ErrorCode::Timeout,
         ErrorCode::AllocationFailed,
     ];
@@ -194,6 +197,7 @@ impl ErrorCode {
             ErrorCode::Forbidden => "forbidden",
             ErrorCode::BackendUnreachable => "backend_unreachable",
             ErrorCode::Overloaded => "overloaded",
+            ErrorCode::Draining => "draining",
             ErrorCode::Timeout => "timeout",
             ErrorCode::AllocationFailed => "allocation_failed",
         }

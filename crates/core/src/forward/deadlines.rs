@@ -33,6 +33,8 @@ pub(super) enum Timer {
     Held(ClientKey),
     /// An upstream socket may have been unused for long enough to be closed.
     Unused(UpstreamIndex),
+    /// Every client of before the restart has been heard of, or its session has ended.
+    Restored,
 }
 
 /// What becomes due when. Outdated deadlines stay in it for a while: see [`Forwarder::schedule`].
@@ -97,6 +99,7 @@ impl Forwarder {
             }
             Timer::Held(key) => self.hold.until(&key) == Some(at),
             Timer::Unused(index) => self.pool.is_unused(index),
+            Timer::Restored => true,
         }
     }
 
@@ -106,6 +109,7 @@ impl Forwarder {
             Timer::Linger(key, _) => self.clients.remove(&key),
             Timer::Upstream(key, id) => self.upstream_due(key, id, cx.now),
             Timer::Held(key) => self.token_overdue(key, cx),
+            Timer::Restored => self.expect_nobody(),
             Timer::Unused(index) => {
                 if let Some(socket) = self.pool.close_if_unused(index) {
                     self.effects.push_back(Effect::CloseUpstream { index, handle: socket.handle() });

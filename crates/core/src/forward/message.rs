@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Return;
+use super::restoring::RestoredClients;
 use crate::addr::{BackendAddr, ClientAddr};
 use crate::ledger::MovedBy;
 use crate::refusal::Refusal;
@@ -92,6 +93,8 @@ pub enum Message {
         /// The seat that it is on.
         seat: Arc<Seat>,
     },
+    /// Clients of before the restart may send to you, whose sessions another worker has.
+    Expect(Arc<RestoredClients>),
 }
 
 /// Where the replies on a slot go from now on.

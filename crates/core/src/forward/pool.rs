@@ -63,6 +63,35 @@ impl Pool {
         Some((UpstreamIndex(index as u32), Arc::clone(socket)))
     }
 
+    /// Takes a socket in that was opened for slots of before a restart. `None` beyond the bound.
+    pub(super) fn adopt(&mut self, v6: bool, socket: Arc<dyn UpstreamSocket>) -> Option<UpstreamIndex> {
+        let index = self.sockets.len();
+        if index >= self.max as usize {
+            return None;
+        }
+        self.sockets.push(Place { v6, socket: Some(socket), slots: 0 });
+        self.open += 1;
+        Some(UpstreamIndex(index as u32))
+    }
+
+    /// Takes the slot of a backend on that very socket. `None` where the socket is closed or of another
+    /// family, or the backend has a slot there already.
+    pub(super) fn take(
+        &mut self,
+        index: UpstreamIndex,
+        backend: BackendAddr,
+    ) -> Option<Arc<dyn UpstreamSocket>> {
+        let place = self.sockets.get_mut(index.0 as usize)?;
+        let socket = place.socket.clone().filter(|_| place.v6 == backend.socket_addr().is_ipv6())?;
+        let bits = self.slots.entry(backend).or_default();
+        if bits.first_clear(index.0 as usize) != index.0 as usize {
+            return None;
+        }
+        bits.set(index.0 as usize);
+        place.slots += 1;
+        Some(socket)
+    }
+
     /// The first place of that family, open or closed, on which the backend has no slot.
     fn free_place(&self, backend: BackendAddr, v6: bool, open: bool) -> Option<usize> {
         let bits = self.slots.get(&backend);

@@ -226,6 +226,13 @@ impl Forwarder {
         }
         self.leave(arrival.listener, id, &resumed, locked.now);
         resumed.activity.to_backend().touch(locked.now);
+        self.carry_on(arrival, id, resumed, locked.now);
+        Ok(())
+    }
+
+    /// Puts the client half of a session here that another worker, or another half, had.
+    pub(super) fn carry_on(&mut self, arrival: &Arrival, id: SessionId, resumed: Resumed, now: Moment) {
+        let key = ClientKey::new(arrival.listener, arrival.client);
         let half = ClientHalf {
             session: id,
             generation: resumed.generation,
@@ -238,16 +245,15 @@ impl Forwarder {
             parked: resumed.is_parked,
             lingers: None,
             called_back: None,
-            idle_at: locked.now,
+            idle_at: now,
         };
         let redirect = half.redirect(&key);
         self.redirect(redirect);
         self.clients.insert(key, half);
-        self.watch_idle(key, locked.now + self.settings.session_timeout);
-        Ok(())
+        self.watch_idle(key, now + self.settings.session_timeout);
     }
 
-    fn leave(&mut self, listener: ListenerId, session: SessionId, resumed: &Resumed, now: Moment) {
+    pub(super) fn leave(&mut self, listener: ListenerId, session: SessionId, resumed: &Resumed, now: Moment) {
         let (client, generation) = (resumed.left, resumed.generation);
         match resumed.left_place {
             Place::Worker(worker) if worker != self.worker => {
@@ -328,7 +334,7 @@ impl Forwarder {
     }
 
     /// The slot rests, since whoever has the address now is nobody to be heard.
-    fn park_here(&mut self, key: ClientKey, session: SessionId, locked: &mut Locked<'_, '_>) {
+    pub(super) fn park_here(&mut self, key: ClientKey, session: SessionId, locked: &mut Locked<'_, '_>) {
         let Some(half) = self.clients.get_mut(&key).filter(|half| half.session == session && !half.parked)
         else {
             return;

@@ -49,6 +49,7 @@ impl Forwarder {
             return Err(Refusal::WorkerBusy);
         }
         let key = ClientKey::new(arrival.listener, arrival.client);
+        self.claim(key, arrival, cx);
         if cx.ledger.lock().straggles(&packet.token, arrival.listener, arrival.client, cx.now) {
             self.linger_on(key, cx.now);
             return Err(Refusal::JustLeft);
@@ -92,7 +93,7 @@ impl Forwarder {
     ) -> bool {
         let Some(half) = self.clients.get_mut(&key) else { return false };
         let (session, own) = (half.session, half.current());
-        let ledger = cx.ledger.lock();
+        let mut ledger = cx.ledger.lock();
         if ledger.has_named(&token, session) {
             self.counters.happened(Event::Repeated);
             self.touch(own, arrival, cx.now);

@@ -17,6 +17,8 @@ pub enum Withheld {
     Condition(Box<str>),
     /// The Service that stands for it leads to nothing that is ready.
     NoEndpoint,
+    /// It is known from before the restart alone, and has not been listed since.
+    Unconfirmed,
 }
 
 impl Withheld {
@@ -35,6 +37,7 @@ impl Withheld {
             Withheld::NotReady(_) => "not_ready",
             Withheld::Condition(_) => "condition",
             Withheld::NoEndpoint => "no_endpoint",
+            Withheld::Unconfirmed => "unconfirmed",
         }
     }
 }
@@ -48,6 +51,7 @@ impl fmt::Display for Withheld {
             Withheld::NotReady(says) => write!(f, "it is not ready: {says}"),
             Withheld::Condition(path) => write!(f, "readyWhen {path} does not hold"),
             Withheld::NoEndpoint => f.write_str("its Service has no ready endpoint"),
+            Withheld::Unconfirmed => f.write_str("it has not been listed since the restart"),
         }
     }
 }

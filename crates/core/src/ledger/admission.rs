@@ -7,6 +7,7 @@ use udp_director_wire::Token;
 
 use super::Ledger;
 use super::leaving::MovedBy;
+use super::restoring::is_stand_in;
 use super::terms::{Admission, Located, Presented, Target};
 use super::tokens::{Grant, Use};
 use crate::addr::{BackendAddr, ClientAddr};
@@ -24,6 +25,7 @@ impl Ledger {
     /// # Errors
     /// Says why the token means nothing here.
     pub fn admit(&mut self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        self.recognise(&presented.token);
         let admission = self.judge(presented, now)?;
         if matches!(admission, Admission::Bind(_) | Admission::Migrate(..)) {
             self.reseat(&presented.token)?;
@@ -32,6 +34,9 @@ impl Ledger {
     }
 
     fn judge(&self, presented: &Presented, now: Moment) -> Result<Admission, Refusal> {
+        if is_stand_in(&presented.token) {
+            return Err(Refusal::UnknownToken);
+        }
         let grant = self.grants.get(&presented.token).ok_or(Refusal::UnknownToken)?;
         match grant.use_on(presented.listener) {
             Some(Use::Names(id)) if presented.own == Some(id) => Ok(Admission::Repeat),
@@ -44,7 +49,14 @@ impl Ledger {
 
     /// Says whether the token names a session that has left that client address a moment ago: a
     /// control packet from there is probably one that was under way when the client left.
-    pub fn straggles(&self, token: &Token, listener: ListenerId, client: ClientAddr, now: Moment) -> bool {
+    pub fn straggles(
+        &mut self,
+        token: &Token,
+        listener: ListenerId,
+        client: ClientAddr,
+        now: Moment,
+    ) -> bool {
+        self.recognise(token);
         let Some(Use::Names(id)) = self.grants.get(token).and_then(|grant| grant.use_on(listener)) else {
             return false;
         };
@@ -96,8 +108,7 @@ impl Ledger {
         }
         match presented.own {
             Some(own) => Ok(Admission::Migrate(own, target)),
-            None if self.sessions.len() >= self.settings.limits.max_sessions => Err(Refusal::SessionLimit),
-            None => Ok(Admission::Bind(target)),
+            None => self.admit_newcomer().map(|()| Admission::Bind(target)),
         }
     }
 
@@ -112,17 +123,15 @@ impl Ledger {
     /// the strategy goes by a key, the client's IP is the key.
     ///
     /// # Errors
-    /// No endpoint, nothing that matches and has room, no port for the listener, or the bound of
-    /// sessions.
+    /// No endpoint, nothing that matches and has room, no port for the listener, the bound of sessions,
+    /// or a drain.
     pub fn admit_default(
         &self,
         listener: ListenerId,
         client: IpAddr,
         random: u64,
     ) -> Result<(Seat, BackendAddr), Refusal> {
-        if self.sessions.len() >= self.settings.limits.max_sessions {
-            return Err(Refusal::SessionLimit);
-        }
+        self.admit_newcomer()?;
         let serving = self.settings.listener(listener).ok_or(Refusal::ListenerDraining)?;
         let endpoint = self.default_endpoint.as_ref().ok_or(Refusal::NoDefaultBackend)?;
         let seat = endpoint.choose(serving, client, random)?;
@@ -134,11 +143,10 @@ impl Ledger {
     /// seat that [`Ledger::admit_default`] gave, and where.
     ///
     /// # Errors
-    /// The backend or the listener is gone by now, or the bound of sessions is reached.
+    /// The backend or the listener is gone by now, the bound of sessions is reached, or the director
+    /// drains.
     pub fn admit_seat(&self, seat: &Seat, listener: ListenerId) -> Result<BackendAddr, Refusal> {
-        if self.sessions.len() >= self.settings.limits.max_sessions {
-            return Err(Refusal::SessionLimit);
-        }
+        self.admit_newcomer()?;
         self.target(seat.backend(), listener).map(|target| target.addr)
     }
 
@@ -147,12 +155,16 @@ impl Ledger {
     /// # Errors
     /// `session` names no running session, or `token` cannot be redeemed for its client.
     pub fn admit_reset(
-        &self,
+        &mut self,
         session: &Token,
         token: &Token,
         asked_by: IpAddr,
         now: Moment,
     ) -> Result<Vec<Located>, Refusal> {
+        [session, token].into_iter().for_each(|token| self.recognise(token));
+        if is_stand_in(session) || is_stand_in(token) {
+            return Err(Refusal::UnknownToken);
+        }
         let running = self.named_by(session);
         let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
         if running.is_empty() {

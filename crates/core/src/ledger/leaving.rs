@@ -21,6 +21,8 @@ pub struct Wanted {
     pub query: Query,
     /// How one is picked.
     pub balancer: Arc<Balancer>,
+    /// The query as it can be read again; empty where nobody is to.
+    pub text: Arc<str>,
 }
 
 /// What lets a running session move to another backend.
@@ -170,6 +172,7 @@ impl Ledger {
         if let Some(session) = self.sessions.get_mut(&id) {
             session.parked = session.upstream.is_some();
         }
+        self.note(|changes| changes.session(id));
     }
 
     fn is_parked(&self, player: &Player) -> bool {
@@ -184,6 +187,7 @@ impl Ledger {
     /// Gives a token that waits for a backend which takes no players any more another backend that is
     /// what was asked for and serves the listener, if there is one.
     pub fn reseat_waiting(&mut self, token: &Token, listener: ListenerId, random: u64) {
+        self.recognise(token);
         let Some(grant) = self.grants.get(token) else { return };
         if !grant.uses.is_empty() || self.takes_players(&grant.backend) {
             return;
@@ -202,6 +206,7 @@ impl Ledger {
         let (asked_by, no_longer) = (grant.asked_by, std::mem::replace(&mut grant.awaited, awaited.clone()));
         self.await_at(asked_by, &awaited);
         self.forget_awaited(asked_by, no_longer);
+        self.note(|changes| changes.token(*token));
     }
 
     /// Whether the backend is still in the inventory, and takes new players.
@@ -252,6 +257,7 @@ impl Ledger {
                 self.sticky.lead(key, &seat.backend().spec.id);
             }
         }
+        self.note(|changes| changes.token(token));
     }
 }
 

@@ -17,6 +17,16 @@ impl StickyKey {
         // No name of a resource type has a line's end in it.
         StickyKey(format!("{resource_type}\n{key}").into())
     }
+
+    /// The key that [`StickyKey::text`] gave this for.
+    pub fn from_text(text: &str) -> StickyKey {
+        StickyKey(text.into())
+    }
+
+    /// Type and key in one text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Where each sticky key leads: as long as a token or a session of it holds a seat, and for a while
@@ -62,6 +72,23 @@ impl Sticky {
         if stay.seats == 0 {
             let stay = self.held.remove(key).expect("it was there a line before");
             self.past.remember(key.clone(), stay.backend, until);
+        }
+    }
+
+    /// The keys by which nobody has a seat, as far as they are remembered.
+    pub(super) fn resting(&self) -> impl Iterator<Item = &StickyKey> {
+        self.past.places.keys()
+    }
+
+    /// Where the key led while somebody had a seat by it, and until when that is remembered.
+    pub(super) fn rests(&self, key: &StickyKey) -> Option<(&BackendId, Moment)> {
+        self.past.places.get(key).map(|(backend, until)| (backend, *until))
+    }
+
+    /// Nobody has a seat by the key, but it led there until a while ago.
+    pub(super) fn remember(&mut self, key: StickyKey, backend: BackendId, until: Moment) {
+        if !self.held.contains_key(&key) {
+            self.past.remember(key, backend, until);
         }
     }
 

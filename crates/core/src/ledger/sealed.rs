@@ -41,6 +41,7 @@ impl Ledger {
         opened: &Unsealed<'_>,
         now: Moment,
     ) -> Result<(), Refusal> {
+        self.recognise(&token);
         if self.grants.contains_key(&token) {
             return Ok(());
         }

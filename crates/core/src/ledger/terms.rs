@@ -187,4 +187,7 @@ pub enum IssueError {
     /// That token is known already: another replica happens to have sealed the same.
     #[error("the token is known already; try again")]
     Taken,
+    /// The director takes no new sessions.
+    #[error("the director is draining; ask again, and another one answers")]
+    Draining,
 }

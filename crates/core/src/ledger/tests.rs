@@ -14,6 +14,8 @@ use crate::inventory::{BackendSpec, Capacity, Ports, Withheld};
 use crate::session::Place;
 use crate::settings::{Limits, Listener, Protocol};
 
+mod restoring;
+
 pub(super) const GAME: ListenerId = ListenerId(0);
 pub(super) const VOICE: ListenerId = ListenerId(1);
 const TTL: Duration = Duration::from_secs(30);
@@ -265,16 +267,16 @@ fn key_follows_a_player_whom_the_director_moves() {
 fn token_tells_the_backend_that_its_player_is_on_or_has_left() {
     let mut desk = one_seat();
     let token = desk.ask("b", None).expect("room");
-    let at = |desk: &Desk| desk.ledger.whereabouts(&token, desk.now);
-    assert_eq!(at(&desk), Some(BackendId::new("b")));
+    let at = |desk: &mut Desk| desk.ledger.whereabouts(&token, desk.now);
+    assert_eq!(at(&mut desk), Some(BackendId::new("b")));
     let game = desk.redeem(token, GAME).expect("new");
     desk.pass(TTL * 2);
     desk.move_to(game, "a");
-    assert_eq!(at(&desk), Some(BackendId::new("a")));
+    assert_eq!(at(&mut desk), Some(BackendId::new("a")));
     desk.end(game);
-    assert_eq!((at(&desk), desk.ledger.token_count()), (Some(BackendId::new("a")), 0));
+    assert_eq!((at(&mut desk), desk.ledger.token_count()), (Some(BackendId::new("a")), 0));
     desk.pass(STICKY);
-    assert_eq!(at(&desk), None);
+    assert_eq!(at(&mut desk), None);
 }
 
 #[test]

@@ -68,9 +68,13 @@ impl Ledger {
     /// Enters a token. Gives the moment from which on it cannot be redeemed.
     ///
     /// # Errors
-    /// At the bound of tokens that wait, or that are known at all; and where that very token is known.
+    /// At the bound of tokens that wait, or that are known at all; where that very token is known; in a
+    /// drain.
     pub fn issue(&mut self, issue: Issue, now: Moment) -> Result<Moment, IssueError> {
         self.make_room(now)?;
+        if self.draining {
+            return Err(IssueError::Draining);
+        }
         if self.grants.contains_key(&issue.token) {
             return Err(IssueError::Taken);
         }
@@ -108,11 +112,14 @@ impl Ledger {
     pub(super) fn enter(&mut self, token: Token, grant: Grant) {
         self.await_at(grant.asked_by, &grant.awaited);
         self.waiting += 1;
-        self.expiries.push(Reverse((grant.expires, token)));
+        self.expire_at(grant.expires, token);
         if let Some(key) = &grant.sticky_key {
             self.sticky.hold(key, &grant.backend.spec.id);
+            let key = key.clone();
+            self.note(|changes| changes.sticky_key(&key));
         }
         self.grants.insert(token, grant);
+        self.note(|changes| changes.token(token));
     }
 
     pub(super) fn listeners_of(&self, backend: &Backend) -> SmallVec<[ListenerId; 4]> {
@@ -134,7 +141,8 @@ impl Ledger {
     }
 
     /// Says whether the token names, or has named, that session: a repeated token is no data.
-    pub fn has_named(&self, token: &Token, session: SessionId) -> bool {
+    pub fn has_named(&mut self, token: &Token, session: SessionId) -> bool {
+        self.recognise(token);
         self.grants.get(token).is_some_and(|grant| {
             grant
                 .uses
@@ -153,7 +161,13 @@ impl Ledger {
         let awaited = position.map(|position| grant.awaited.swap_remove(position));
         let asked_by = grant.asked_by;
         self.forget_awaited(asked_by, awaited);
+        self.note(|changes| changes.token(token));
         seat
+    }
+
+    /// Looks at the token when its time is over.
+    pub(super) fn expire_at(&mut self, expires: Moment, token: Token) {
+        self.expiries.push(Reverse((expires, token)));
     }
 
     /// Takes a seat again for a token that has given its own back: its sessions have ended, but it can
@@ -170,6 +184,7 @@ impl Ledger {
             self.sticky.hold(key, &grant.backend.spec.id);
         }
         grant.seat = Some(seat);
+        self.note(|changes| changes.token(*token));
         Ok(())
     }
 
@@ -192,12 +207,13 @@ impl Ledger {
             }
         }
         if grant.names_any() {
-            return;
+            return self.note(|changes| changes.token(token));
         }
         // Its place in `expiries` tells whether its time is over: those that are past it are
         // taken out there, and are kept here only while they name a session.
-        self.expiries.push(Reverse((grant.expires, token)));
+        let expires = grant.expires;
         let backend = grant.backend.spec.id.clone();
+        self.expire_at(expires, token);
         self.give_seat_back(&token, now);
         self.left.remember(token, backend, now + self.settings.sticky_for);
     }
@@ -208,7 +224,10 @@ impl Ledger {
             && let Some(key) = &grant.sticky_key
         {
             self.sticky.release(key, now + self.settings.sticky_for);
+            let key = key.clone();
+            self.note(|changes| changes.sticky_key(&key));
         }
+        self.note(|changes| changes.token(*token));
     }
 
     /// Where the key leads, if a token or session of it has a seat, or had one a while ago.
@@ -217,7 +236,8 @@ impl Ledger {
     }
 
     /// The backend that a token leads to, or that its player left a while ago.
-    pub fn whereabouts(&self, token: &Token, now: Moment) -> Option<BackendId> {
+    pub fn whereabouts(&mut self, token: &Token, now: Moment) -> Option<BackendId> {
+        self.recognise(token);
         let left = || self.left.get(token, now).cloned();
         // A token whose player has left may be known still, but not where it led at last.
         let grant = self.grants.get(token).filter(|grant| grant.seat.is_some());

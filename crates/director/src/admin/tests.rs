@@ -23,7 +23,9 @@ async fn running() -> Running {
     let (sources, heartbeat_age) = (Arc::new(sources()), Arc::new(AtomicU64::new(0)));
     let age = Arc::clone(&heartbeat_age);
     let age = Reading::new(move || Duration::from_secs(age.load(Ordering::Relaxed)));
+    let drain = Arc::new(Drain::new(Arc::clone(&sources.ledger), Arc::clone(&readiness)));
     let admin = Admin {
+        drain,
         sources: Arc::clone(&sources),
         readiness: Arc::clone(&readiness),
         jobs: Arc::default(),

@@ -93,11 +93,29 @@ pub(super) struct Document {
     #[schemars(extend("propertyNames" = {"format": Form::ResourceType}))]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 256))]
     pub resource_query_mapping: BTreeMap<String, ResourceMapping>,
+    /// Where sessions are kept for the next process, so that a restart loses nobody. Without it they end
+    /// with the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<Journal>,
+    /// For how many seconds after SIGTERM running sessions go on, if they do not end before. New ones
+    /// are refused meanwhile. What kills the process has to wait for longer than that.
+    #[schemars(range(max = 86_400))]
+    pub drain_seconds: u32,
     /// Whether answers tell the backend's own address. Players then learn what the director hides.
     pub expose_backend: bool,
     /// The bounds of what clients can make grow. At a bound the newcomer is refused and counted; those
     /// who play are never dropped for it.
     pub limits: Limits,
+}
+
+/// Where sessions are kept for the next process.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Journal {
+    /// The folder: absolute, or relative to the folder of this file. It is made where there is none, and
+    /// one process at a time may have it.
+    #[schemars(length(min = 1))]
+    pub dir: String,
 }
 
 /// One public data port.
@@ -568,6 +586,8 @@ impl Default for Document {
             load_balancing: LoadBalancing::default(),
             default_endpoint: None,
             resource_query_mapping: BTreeMap::new(),
+            journal: None,
+            drain_seconds: 30,
             expose_backend: false,
             limits: Limits::default(),
         }

@@ -39,12 +39,16 @@ pub(super) fn fixed_keys() -> impl Iterator<Item = &'static str> {
 
 type Shown = fn(&Config) -> String;
 
-const FIXED: [(&str, Shown); 10] = [
+const FIXED: [(&str, Shown); 11] = [
     ("adminPort", |config| config.admin_port.to_string()),
     ("bindAddress", |config| config.bind_address.to_string()),
     ("inventory", |config| match &config.inventory {
         InventorySource::File(path) => path.display().to_string(),
         InventorySource::Kubernetes => "kubernetes".to_owned(),
+    }),
+    ("journal", |config| match &config.journal {
+        Some(dir) => dir.display().to_string(),
+        None => "off".to_owned(),
     }),
     ("limits.queryConnections", |config| config.limits.query_connections.to_string()),
     ("limits.queryConnectionsPerSource", |config| config.limits.query_connections_per_source.to_string()),

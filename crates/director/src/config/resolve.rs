@@ -77,6 +77,8 @@ impl Resolver<'_> {
             when_nothing_matches,
             evacuate_after: Duration::from_secs(document.evacuate_after_seconds.into()),
             notices,
+            journal: document.journal.map(|journal| directory.join(journal.dir)),
+            drain_for: Duration::from_secs(document.drain_seconds.into()),
             expose_backend: document.expose_backend,
             limits: limits(&document.limits),
         })

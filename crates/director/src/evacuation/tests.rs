@@ -89,7 +89,7 @@ fn playing(backends: &[BackendSpec]) -> (Evacuation, Inventory) {
             Token::from_bytes(format!("00000000-0000-4000-8000-{number:012}").as_bytes()).expect("a token");
         let query = wire::Query { resource_type: "gs".into(), ..wire::Query::default() };
         let query = Query::compile(&query).expect("a query");
-        let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default() }));
+        let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default(), text: Arc::default() }));
         let asked_by = Ipv4Addr::LOCALHOST.into();
         let issue = Issue {
             token,

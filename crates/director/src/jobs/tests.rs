@@ -77,7 +77,11 @@ fn playing(players: u16, specs: Vec<BackendSpec>) -> SharedLedger {
 
 fn wanted() -> Arc<Wanted> {
     let query = wire::Query { resource_type: "gs".into(), ..wire::Query::default() };
-    Arc::new(Wanted { query: Query::compile(&query).expect("a query"), balancer: Arc::default() })
+    Arc::new(Wanted {
+        query: Query::compile(&query).expect("a query"),
+        balancer: Arc::default(),
+        text: Arc::default(),
+    })
 }
 
 fn id(name: &str) -> BackendId {

@@ -26,6 +26,7 @@ pub(crate) fn sources() -> Sources {
         crate::query::ResourceType { namespaces: Vec::new(), balancer: Arc::default(), allocating: None };
     let catalog = Catalog { resource_types: [("lobby".to_owned(), listed)].into(), ..Catalog::default() };
     Sources {
+        journal: None,
         clock: Clock::new(),
         ledger: Arc::new(SharedLedger::new(Arc::new(settings), Arc::default())),
         counters: vec![Arc::default(), Arc::default()],

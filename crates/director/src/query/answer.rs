@@ -102,6 +102,9 @@ impl Responder {
         let written = query;
         let query = Query::compile(&written)?;
         let asked = Asked { written, query, asked_by: peer };
+        if self.ledger.lock().is_draining() {
+            return Err(Failure::Draining);
+        }
         if let Some(allocating) = &listed.allocating {
             check_by_labels(&asked.written)?;
             allocating.check(asked.query.labels())?;

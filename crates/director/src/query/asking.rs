@@ -78,7 +78,7 @@ impl Present {
         now: Moment,
     ) -> Present {
         let sticky_key = query.sticky_key().map(|key| StickyKey::new(query.resource_type(), key));
-        let ledger = ledger.lock();
+        let mut ledger = ledger.lock();
         avoid.extend(written.avoid.iter().filter_map(|token| ledger.whereabouts(token, now)));
         Present {
             settings: Arc::clone(ledger.settings()),

@@ -41,7 +41,10 @@ pub(super) enum Failure {
     NoMatch,
     /// No token can be given out.
     #[error("Overloaded: {0}")]
-    Issue(#[from] IssueError),
+    Tokens(IssueError),
+    /// The director takes no new players.
+    #[error("Draining: this director takes no new players; connect again, and another one answers")]
+    Draining,
     /// The data plane or the ledger refuses a session reset.
     #[error("{}", reset_text(*.0))]
     Reset(#[from] Refusal),
@@ -68,7 +71,8 @@ impl Failure {
             Failure::Allocation(_) => ErrorCode::AllocationFailed,
             Failure::ForeignClientIp => ErrorCode::Forbidden,
             Failure::NoMatch => ErrorCode::NoMatchingResources,
-            Failure::Issue(_) | Failure::Connections(_) => ErrorCode::Overloaded,
+            Failure::Tokens(_) | Failure::Connections(_) => ErrorCode::Overloaded,
+            Failure::Draining => ErrorCode::Draining,
             Failure::Reset(refusal) => reset_code(*refusal),
             Failure::TooLarge => ErrorCode::TooLarge,
             Failure::Late => ErrorCode::Timeout,
@@ -95,6 +99,15 @@ impl From<NoServer> for Failure {
     }
 }
 
+impl From<IssueError> for Failure {
+    fn from(error: IssueError) -> Failure {
+        match error {
+            IssueError::Draining => Failure::Draining,
+            error => Failure::Tokens(error),
+        }
+    }
+}
+
 impl From<TooLarge> for Failure {
     fn from(TooLarge: TooLarge) -> Failure {
         Failure::TooLarge
@@ -107,6 +120,7 @@ fn reset_text(refusal: Refusal) -> String {
         ErrorCode::BackendUnreachable => {
             format!("Backend unreachable: {refusal}; the session stays where it is")
         }
+        ErrorCode::Draining => format!("Draining: {refusal}"),
         _ => format!("Overloaded: {refusal}; try again later"),
     }
 }
@@ -129,6 +143,7 @@ fn reset_code(refusal: Refusal) -> ErrorCode {
         | Refusal::BackendUnreachable
         | Refusal::NoPort
         | Refusal::NoDefaultBackend => ErrorCode::BackendUnreachable,
+        Refusal::Draining => ErrorCode::Draining,
         Refusal::ListenerDraining
         | Refusal::SessionLimit
         | Refusal::ConnectionLimit

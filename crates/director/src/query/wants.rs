@@ -36,7 +36,8 @@ impl Wants {
             known.retain(|_, wanted| Arc::strong_count(wanted) > 1);
         }
         let query = compiled.clone().for_anyone();
-        let wanted = Arc::new(Wanted { query, balancer: Arc::clone(balancer) });
+        let balancer = Arc::clone(balancer);
+        let wanted = Arc::new(Wanted { query, balancer, text: text.as_str().into() });
         if known.len() < MOST {
             known.insert(text, Arc::clone(&wanted));
         }

@@ -266,7 +266,7 @@ pub(crate) fn silent(socket: &UdpSocket) -> bool {
 }
 
 /// Looks until it holds.
-pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");

@@ -109,7 +109,7 @@ impl World {
         let token = self.next_token();
         let seat = Seat::take(&self.backend(backend)).expect("a seat");
         let query = any(&seat.backend().spec.resource_type);
-        let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default() }));
+        let wanted = Some(Arc::new(Wanted { query, balancer: Arc::default(), text: Arc::default() }));
         self.ledger
             .lock()
             .issue(Issue { token, seat, asked_by: ip, bound: true, wanted, sticky_key: None }, self.now)?;

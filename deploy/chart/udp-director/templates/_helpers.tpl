@@ -84,6 +84,29 @@ name it, "name" how Kubernetes objects do. */}}
 {{- int (default 9090 $config.adminPort) -}}
 {{- end -}}
 
+{{/* The folder of the journal; empty where there is none. */}}
+{{- define "udp-director.journal" -}}
+{{- $config := include "udp-director.config" . | fromJson -}}
+{{- $dir := dig "journal" "dir" "" $config -}}
+{{- if and $dir (not (hasPrefix "/" $dir)) -}}
+{{- fail (printf "config: the chart takes an absolute journal.dir, not %q" $dir) -}}
+{{- end -}}
+{{- $dir -}}
+{{- end -}}
+
+{{/* For how many seconds a Pod waits before SIGTERM. */}}
+{{- define "udp-director.preStopSleep" -}}
+{{- int (ternary .Values.preStopSleepSeconds 0 (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version)) -}}
+{{- end -}}
+
+{{/* For how many seconds a Pod may take to end: the wait before SIGTERM, the drain, and a reserve. */}}
+{{- define "udp-director.gracePeriod" -}}
+{{- $config := include "udp-director.config" . | fromJson -}}
+{{- $drain := ternary $config.drainSeconds 30 (hasKey $config "drainSeconds") -}}
+{{- $needed := add (int $drain) (include "udp-director.preStopSleep" . | int) 15 -}}
+{{- ternary $needed .Values.terminationGracePeriodSeconds (kindIs "invalid" .Values.terminationGracePeriodSeconds) | int -}}
+{{- end -}}
+
 {{/* The namespaces of game servers as JSON: "names", and "all" where a mapping names none. */}}
 {{- define "udp-director.namespaces" -}}
 {{- $config := include "udp-director.config" . | fromJson -}}

@@ -123,5 +123,6 @@ fn wanted(api: &Api, mut query: wire::Query) -> Result<Arc<Wanted>, Problem> {
         .map_err(|error| Problem::bad_query(error.code().as_str(), &error.to_string()))?;
     let query = Query::compile(&query)
         .map_err(|error| Problem::bad_query(wire::ErrorCode::InvalidQuery.as_str(), &error.to_string()))?;
-    Ok(Arc::new(Wanted { query: query.for_anyone(), balancer: Arc::clone(&listed.balancer) }))
+    let balancer = Arc::clone(&listed.balancer);
+    Ok(Arc::new(Wanted { query: query.for_anyone(), balancer, text: Arc::default() }))
 }
