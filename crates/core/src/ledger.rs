@@ -22,7 +22,7 @@ use tokens::Grant;
 
 pub use changes::Changes;
 pub use endpoint::DefaultEndpoint;
-pub use leaving::{Destination, Elsewhere, MovedBy, Player, Wanted};
+pub use leaving::{Destination, Elsewhere, Handover, MovedBy, Player, Wanted};
 pub use memory::StickyKey;
 pub use records::{SessionRecord, StickyRecord, TokenRecord, UseRecord};
 pub use restoring::{is_stand_in, stand_in};
@@ -187,9 +187,9 @@ impl Ledger {
         let listener = self.sessions[&id].listener;
         let (seat, token) = match by {
             MovedBy::Token(token) => (self.redeem(*token, listener, id), Some(*token)),
-            MovedBy::Director(seat) | MovedBy::Operator(seat) => {
-                self.hand_over(id, seat);
-                (Arc::clone(seat), None)
+            MovedBy::Director(handover) | MovedBy::Operator(handover) => {
+                self.hand_over(id, &handover.to);
+                (Arc::clone(&handover.to), None)
             }
         };
         seat.backend().load.begin_session();

@@ -33,8 +33,8 @@ pub use inventory::{
     Backend, BackendId, BackendSpec, Capacity, Inventory, ObjectRef, Ports, Refused, View, Withheld,
 };
 pub use ledger::{
-    Admission, Changes, DefaultEndpoint, Destination, Elsewhere, Issue, IssueError, Ledger, Located,
-    Migrated, MovedBy, Moving, Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming,
+    Admission, Changes, DefaultEndpoint, Destination, Elsewhere, Handover, Issue, IssueError, Ledger,
+    Located, Migrated, MovedBy, Moving, Opened, OpenedBy, Opening, Player, Presented, Resumed, Resuming,
     SessionRecord, StickyKey, StickyRecord, Target, TokenRecord, UseRecord, Wanted, is_stand_in, stand_in,
 };
 pub use load::Load;

@@ -65,6 +65,8 @@ struct Leaving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Move,
+    /// Of those who asked for other labels than it has now.
+    MoveSome,
     Close,
 }
 
@@ -152,6 +154,11 @@ impl Evacuation {
             let players = self.with.ledger.lock().players_on(id);
             match fate {
                 Fate::Move => moved += players.into_iter().filter(|player| self.enter(*player)).count(),
+                Fate::MoveSome => {
+                    for player in players {
+                        moved += usize::from(!self.still_wants(player) && self.enter(player));
+                    }
+                }
                 Fate::Close => {
                     closed += players.len();
                     players.into_iter().for_each(|player| self.close(player));
@@ -161,6 +168,30 @@ impl Evacuation {
         if moved + closed > 0 {
             info!(backends = due.len(), to_move = moved, to_close = closed, "backends leave");
         }
+    }
+
+    /// Who has come to a backend since its players were entered, by a move that was under way or with one
+    /// more session, and who was entered by a session that has ended, is entered now.
+    fn look_again(&mut self) {
+        let entered = self.leaving.iter().filter(|(_, leaving)| leaving.enter_at.is_none());
+        let entered: Vec<_> = entered.map(|(id, leaving)| (id.clone(), leaving.fate)).collect();
+        for (id, fate) in entered {
+            let players = self.with.ledger.lock().players_on(&id);
+            match fate {
+                Fate::Move => {
+                    for player in players {
+                        self.enter(player);
+                    }
+                }
+                Fate::MoveSome => {}
+                Fate::Close => players.into_iter().for_each(|player| self.close(player)),
+            }
+        }
+    }
+
+    fn still_wants(&self, id: SessionId) -> bool {
+        let ledger = self.with.ledger.lock();
+        ledger.player_of(id).is_none_or(|player| ledger.still_wants(&player))
     }
 
     /// Enters a player who is to move; says whether he was not entered before.
@@ -209,6 +240,7 @@ impl Evacuation {
             self.stuck_until = now + RETRY;
             self.retries.extend(self.stuck.drain(..));
             self.settled.retain(|_, until| *until > now);
+            self.look_again();
         }
         while !self.queue.is_empty() && mover.take_turn(now, per_second) {
             let Some(waiting) = self.queue.pop_front() else { break };
@@ -267,13 +299,10 @@ impl Evacuation {
             }
             Err(refusal) => {
                 warn!(session = moved.session.0, %refusal, "a player could not be moved");
-                match refusal {
-                    Refusal::WorkerBusy | Refusal::NoticeRefused | Refusal::NoticeFailed => {
-                        self.park_if_gone(moved.session);
-                        self.stuck.push(moved.session);
-                    }
-                    _ => self.give_up(moved.session),
-                }
+                // Something matched. What kept him from it may pass, and another may do next time; those of
+                // his sessions that have stayed behind are found at the next look.
+                self.park_if_gone(moved.session);
+                self.stuck.push(moved.session);
             }
         }
     }
@@ -346,8 +375,8 @@ fn fate(backend: &Backend, now: &Inventory, config: &Config) -> Option<Fate> {
         }
         WhenLost::Close if current.spec.accepting() => None,
         WhenLost::Close => Some(Fate::Close),
-        WhenLost::Migrate if current.spec.accepting() && current.spec.labels == spec.labels => None,
-        WhenLost::Migrate => Some(Fate::Move),
+        WhenLost::Migrate if !current.spec.accepting() => Some(Fate::Move),
+        WhenLost::Migrate => (current.spec.labels != spec.labels).then_some(Fate::MoveSome),
     }
 }
 

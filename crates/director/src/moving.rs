@@ -10,11 +10,11 @@ mod counters;
 mod notice;
 mod pace;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
-use udp_director_core::{Moment, MovedBy, Place, Player, Refusal, Seat, SessionId, SharedLedger};
+use tokio::task::{Id, JoinError, JoinSet};
+use udp_director_core::{Handover, Moment, MovedBy, Place, Player, Refusal, Seat, SessionId, SharedLedger};
 use udp_director_dataplane::Workers;
 use udp_director_dataplane::tcp::Streams;
 
@@ -80,6 +80,8 @@ pub(crate) struct Mover {
     with: Movers,
     pace: Pace,
     under_way: JoinSet<Moved>,
+    /// Whom each of them is about, in case that it panics.
+    about: HashMap<Id, (WantedBy, SessionId)>,
     counters: Arc<MoveCounters>,
     /// Who is asked before a player comes, by resource type.
     notices: BTreeMap<Arc<str>, Notice>,
@@ -92,6 +94,7 @@ impl Mover {
             with,
             pace: Pace::default(),
             under_way: JoinSet::new(),
+            about: HashMap::new(),
             counters: Arc::default(),
             notices: BTreeMap::new(),
             random: rules::seed(),
@@ -126,7 +129,9 @@ impl Mover {
     /// Begins a move of which the turn has been taken.
     pub(crate) fn begin(&mut self, step: Step) {
         let notice = self.notices.get(&step.seat.backend().spec.resource_type).cloned();
-        self.under_way.spawn(carry_over(self.with.clone(), step, notice));
+        let about = (step.wanted_by, step.session);
+        let task = self.under_way.spawn(carry_over(self.with.clone(), step, notice));
+        self.about.insert(task.id(), about);
     }
 
     /// A player for whom there is no place where he is wanted.
@@ -136,28 +141,30 @@ impl Mover {
 
     /// A move that has ended since the last look.
     pub(crate) fn ended(&mut self) -> Option<Moved> {
-        loop {
-            // A move that panics has told why; its player stays where he is.
-            if let Ok(moved) = self.under_way.try_join_next()? {
-                return Some(self.counted(moved));
-            }
-        }
+        let ended = self.under_way.try_join_next_with_id()?;
+        self.conclude(ended)
     }
 
     /// Waits for the next move to end. Can be dropped while it waits, at no loss.
     pub(crate) async fn next_ended(&mut self) -> Moved {
         loop {
-            match self.under_way.join_next().await {
-                Some(Ok(moved)) => return self.counted(moved),
-                Some(Err(_)) => {}
-                None => std::future::pending().await,
+            let Some(ended) = self.under_way.join_next_with_id().await else { std::future::pending().await };
+            if let Some(moved) = self.conclude(ended) {
+                return moved;
             }
         }
     }
 
-    fn counted(&self, moved: Moved) -> Moved {
-        self.counters.tried(moved.wanted_by.cause(), moved.outcome);
-        moved
+    /// A move that panics has told why; its player stays where he is.
+    fn conclude(&mut self, ended: Result<(Id, Moved), JoinError>) -> Option<Moved> {
+        let (id, moved) = match ended {
+            Ok((id, moved)) => (id, Some(moved)),
+            Err(error) => (error.id(), None),
+        };
+        let (wanted_by, session) = self.about.remove(&id)?;
+        let moved = moved.unwrap_or(Moved { wanted_by, session, outcome: Err(Refusal::WorkerBusy) });
+        self.counters.tried(wanted_by.cause(), moved.outcome);
+        Some(moved)
     }
 }
 
@@ -171,13 +178,14 @@ async fn carry_over(with: Movers, step: Step, notice: Option<Notice>) -> Moved {
     {
         return moved(Err(refusal));
     }
+    let from = player.seat;
     let (streams, others): (Vec<_>, Vec<_>) =
         player.sessions.into_iter().partition(|at| at.place == Place::Stream);
     for at in streams.into_iter().chain(others) {
-        let seat = Arc::clone(&seat);
+        let handover = Handover { from: Arc::clone(&from), to: Arc::clone(&seat) };
         let by = match wanted_by {
-            WantedBy::Evacuation => MovedBy::Director(seat),
-            WantedBy::Job(_) => MovedBy::Operator(seat),
+            WantedBy::Evacuation => MovedBy::Director(handover),
+            WantedBy::Job(_) => MovedBy::Operator(handover),
         };
         let outcome = match at.place {
             Place::Stream => with.streams.migrate(at.id, by).await,

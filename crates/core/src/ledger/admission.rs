@@ -6,7 +6,7 @@ use std::sync::Arc;
 use udp_director_wire::Token;
 
 use super::Ledger;
-use super::leaving::MovedBy;
+use super::leaving::{Handover, MovedBy};
 use super::restoring::is_stand_in;
 use super::terms::{Admission, Located, Presented, Target};
 use super::tokens::{Grant, Use};
@@ -14,7 +14,7 @@ use crate::addr::{BackendAddr, ClientAddr};
 use crate::inventory::Backend;
 use crate::refusal::Refusal;
 use crate::seat::Seat;
-use crate::session::SessionId;
+use crate::session::{Session, SessionId};
 use crate::settings::ListenerId;
 use crate::time::Moment;
 
@@ -147,7 +147,8 @@ impl Ledger {
     /// drains.
     pub fn admit_seat(&self, seat: &Seat, listener: ListenerId) -> Result<BackendAddr, Refusal> {
         self.admit_newcomer()?;
-        self.target(seat.backend(), listener).map(|target| target.addr)
+        let target = self.target(seat.backend(), listener)?;
+        if target.backend.spec.accepting() { Ok(target.addr) } else { Err(Refusal::BackendWithheld) }
     }
 
     /// The running sessions that a token names, for a reset over the query port by `asked_by`.
@@ -182,6 +183,20 @@ impl Ledger {
         self.named_by(session).iter().map(|located| located.client.ip()).collect()
     }
 
+    /// A backend that takes nobody new takes nobody who moves either; but a parked session may go on
+    /// where it was.
+    fn admit_handover(&self, session: &Session, handover: &Handover) -> Result<Target, Refusal> {
+        if !Arc::ptr_eq(&session.seat, &handover.from) {
+            return Err(Refusal::NoSession);
+        }
+        let target = self.target(handover.to.backend(), session.listener)?;
+        let stays = Arc::ptr_eq(&handover.from, &handover.to);
+        if !stays && !target.backend.spec.accepting() {
+            return Err(Refusal::BackendWithheld);
+        }
+        Ok(target)
+    }
+
     /// Where a session is to go that the control side moves: by a reset over the query port, of which
     /// [`Ledger::admit_reset`] has checked who asks, or by its own decision.
     ///
@@ -191,8 +206,8 @@ impl Ledger {
         let session = self.sessions.get(&id).ok_or(Refusal::NoSession)?;
         let token = match by {
             MovedBy::Token(token) => token,
-            MovedBy::Director(seat) | MovedBy::Operator(seat) => {
-                return self.target(seat.backend(), session.listener);
+            MovedBy::Director(handover) | MovedBy::Operator(handover) => {
+                return self.admit_handover(session, handover);
             }
         };
         let grant = self.grants.get(token).ok_or(Refusal::UnknownToken)?;
@@ -203,6 +218,9 @@ impl Ledger {
             return Err(Refusal::ExpiredToken);
         }
         let target = self.target(&grant.backend, session.listener)?;
+        if grant.uses.is_empty() && !target.backend.spec.accepting() {
+            return Err(Refusal::BackendGone);
+        }
         self.reseat(token)?;
         Ok(target)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use udp_director_wire::Token;
 
+use super::memory::StickyKey;
 use super::{Ledger, Located, locate};
 use crate::counters::Event;
 use crate::inventory::{Backend, BackendId};
@@ -30,10 +31,20 @@ pub struct Wanted {
 pub enum MovedBy {
     /// A token for that backend. It names the session from then on.
     Token(Token),
-    /// The director itself, by a seat there. The session goes by the token that it had.
-    Director(Arc<Seat>),
-    /// An operator, by a seat there. The session goes by the token that it had.
-    Operator(Arc<Seat>),
+    /// The director itself. The session goes by the token that it had.
+    Director(Handover),
+    /// An operator. The session goes by the token that it had.
+    Operator(Handover),
+}
+
+/// From one seat to another. It was decided on a while ago: a session that has left the first seat
+/// meanwhile, since its client wanted so, stays where it is.
+#[derive(Clone, Debug)]
+pub struct Handover {
+    /// The seat that the session is to leave.
+    pub from: Arc<Seat>,
+    /// The seat that it gets.
+    pub to: Arc<Seat>,
 }
 
 /// A player's sessions on one backend. They share his seat there, and move together.
@@ -123,6 +134,9 @@ impl Ledger {
     /// Takes a seat for a player whose backend leaves, on another that is what he asked for and serves
     /// every listener that he uses.
     pub fn elsewhere(&self, player: &Player, random: u64) -> Elsewhere {
+        if let Some(seat) = self.seat_of_others(player) {
+            return Elsewhere::There(seat);
+        }
         let Some((query, balancer)) = self.wanted_by(player) else { return Elsewhere::Nowhere };
         let own = self.current(player.seat.backend());
         let stays = own.is_some_and(|own| own.spec.accepting() && query.labels().matches(&own.spec.labels));
@@ -130,7 +144,7 @@ impl Ledger {
             true if self.is_parked(player) => Elsewhere::There(Arc::clone(&player.seat)),
             true => Elsewhere::Here,
             false => {
-                let seat = self.choose(query, balancer, &listeners_of(player), &[], random);
+                let seat = self.choose_for(player, query, balancer, &[], random);
                 seat.map_or(Elsewhere::Nowhere, |seat| Elsewhere::There(Arc::new(seat)))
             }
         }
@@ -151,7 +165,7 @@ impl Ledger {
             Destination::Wanted => self.wanted_by(player).ok_or(Refusal::NoMatch)?,
         };
         let avoid = std::slice::from_ref(own);
-        self.choose(query, balancer, &listeners, avoid, random).ok_or(Refusal::NoMatch)
+        self.choose_for(player, query, balancer, avoid, random).ok_or(Refusal::NoMatch)
     }
 
     fn seat_on_backend(&self, id: &BackendId, listeners: &[ListenerId]) -> Result<Seat, Refusal> {
@@ -180,6 +194,44 @@ impl Ledger {
         sessions.any(|session| session.parked)
     }
 
+    /// Whether the backend that the player is on still has the labels that he asked for; also where
+    /// nobody knows what that was.
+    pub fn still_wants(&self, player: &Player) -> bool {
+        let own = self.current(player.seat.backend());
+        match (self.wanted_by(player), own) {
+            (Some((query, _)), Some(own)) => query.labels().matches(&own.spec.labels),
+            _ => true,
+        }
+    }
+
+    /// The seat of those of a player's sessions that have moved already, where these could not follow.
+    fn seat_of_others(&self, player: &Player) -> Option<Arc<Seat>> {
+        let token = player.sessions.iter().find_map(|at| self.session(at.id)?.token)?;
+        let seat = self.grants.get(&token)?.seat.as_ref()?;
+        let is_elsewhere = !Arc::ptr_eq(seat, &player.seat);
+        let mut listeners = player.sessions.iter().filter_map(|at| self.settings.listener(at.listener));
+        let backend = self.current(seat.backend()).filter(|backend| backend.spec.accepting())?;
+        let serves = listeners.all(|listener| backend.addr_for(listener).is_some());
+        (is_elsewhere && serves).then(|| Arc::clone(seat))
+    }
+
+    /// Takes a seat for a player on one that matches. With a sticky key it goes by that: a party stays
+    /// together.
+    fn choose_for(
+        &self,
+        player: &Player,
+        query: &Query,
+        balancer: &Balancer,
+        avoid: &[BackendId],
+        random: u64,
+    ) -> Option<Seat> {
+        let token = player.sessions.iter().find_map(|at| self.session(at.id)?.token);
+        let key = token.and_then(|token| self.grants.get(&token)?.sticky_key.as_ref());
+        let remembered = key.and_then(|key| self.sticky.held(key));
+        let draw = Draw { sticky_key: key.map(StickyKey::key), remembered, random };
+        self.choose_by(query, balancer, &listeners_of(player), avoid, draw)
+    }
+
     fn wanted_by(&self, player: &Player) -> Option<(&Query, &Balancer)> {
         player.sessions.iter().find_map(|located| self.wanted(self.session(located.id)?))
     }
@@ -193,7 +245,8 @@ impl Ledger {
             return;
         }
         let Some(wanted) = grant.wanted.clone() else { return };
-        let Some(seat) = self.choose(&wanted.query, &wanted.balancer, &[listener], &[], random) else {
+        let Some(seat) = self.choose_by(&wanted.query, &wanted.balancer, &[listener], &[], Draw::of(random))
+        else {
             return;
         };
         let awaited = self.listeners_of(seat.backend());
@@ -227,13 +280,13 @@ impl Ledger {
         }
     }
 
-    fn choose(
+    fn choose_by(
         &self,
         query: &Query,
         balancer: &Balancer,
         listeners: &[ListenerId],
         avoid: &[BackendId],
-        random: u64,
+        draw: Draw<'_>,
     ) -> Option<Seat> {
         let listeners: Vec<_> = listeners.iter().filter_map(|id| self.settings.listener(*id)).collect();
         let selection = Selection {
@@ -242,7 +295,7 @@ impl Ledger {
             balancer,
             serves: Serves::All(&listeners),
             avoid,
-            draw: Draw::of(random),
+            draw,
         };
         selection.choose()
     }

@@ -23,6 +23,11 @@ impl StickyKey {
         StickyKey(text.into())
     }
 
+    /// The key as the query gave it.
+    pub(super) fn key(&self) -> &str {
+        self.0.split_once('\n').map_or(&*self.0, |(_, key)| key)
+    }
+
     /// Type and key in one text.
     pub fn text(&self) -> &str {
         &self.0
@@ -90,6 +95,11 @@ impl Sticky {
         if !self.held.contains_key(&key) {
             self.past.remember(key, backend, until);
         }
+    }
+
+    /// Where the key leads as long as a token or session of it has a seat.
+    pub(super) fn held(&self, key: &StickyKey) -> Option<&BackendId> {
+        self.held.get(key).map(|stay| &stay.backend)
     }
 
     /// Where the key leads, if that is known.

@@ -91,7 +91,9 @@ impl Desk {
     }
 
     fn move_to(&mut self, session: SessionId, name: &str) {
-        let by = MovedBy::Director(Arc::new(Seat::take(&self.backend(name)).expect("room")));
+        let to = Arc::new(Seat::take(&self.backend(name)).expect("room"));
+        let from = Arc::clone(&self.ledger.session(session).expect("it runs").seat);
+        let by = MovedBy::Director(Handover { from, to });
         let addr = self.ledger.admit_migration(session, &by, self.now).expect("it may").addr;
         self.ledger.migrate(Moving { session, by: &by, addr, upstream: None }, self.now);
     }
@@ -309,6 +311,49 @@ fn nobody_new_comes_to_a_backend_that_is_withheld() {
     assert_eq!(desk.redeem(token, GAME), Err(Refusal::BackendGone));
 }
 
+#[test]
+fn move_that_was_decided_before_the_client_moved_himself_changes_nothing() {
+    let mut desk = Desk::new(vec![
+        spec("a", Capacity::Unbounded),
+        spec("b", Capacity::Unbounded),
+        spec("c", Capacity::Unbounded),
+    ]);
+    let token = desk.ask("a", None).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    let from = Arc::clone(&desk.ledger.session(game).expect("it runs").seat);
+    let to = Arc::new(Seat::take(&desk.backend("b")).expect("room"));
+    let stale = MovedBy::Operator(Handover { from, to });
+    desk.move_to(game, "c");
+    let admitted = desk.ledger.admit_migration(game, &stale, desk.now);
+    assert_eq!(admitted.map(|target| target.addr), Err(Refusal::NoSession));
+}
+
+#[test]
+fn nobody_is_moved_to_a_backend_that_is_withheld_by_now() {
+    let mut desk = one_seat();
+    let token = desk.ask("a", None).expect("room");
+    let game = desk.redeem(token, GAME).expect("new");
+    let from = Arc::clone(&desk.ledger.session(game).expect("it runs").seat);
+    let to = Arc::new(Seat::take(&desk.backend("b")).expect("room"));
+    let withheld = BackendSpec { withheld: Some(Withheld::Draining), ..spec("b", Capacity::Unbounded) };
+    desk.publish(vec![spec("a", Capacity::of(1, 0, 0)), withheld]);
+    let by = MovedBy::Director(Handover { from, to });
+    let admitted = desk.ledger.admit_migration(game, &by, desk.now);
+    assert_eq!(admitted.map(|target| target.addr), Err(Refusal::BackendWithheld));
+}
+
+#[test]
+fn session_that_stayed_behind_follows_the_others_of_its_player() {
+    let mut desk = Desk::new(["a", "b", "c"].map(|name| spec(name, Capacity::Unbounded)).into());
+    let token = desk.ask("a", None).expect("room");
+    let (game, voice) = (desk.redeem(token, GAME).expect("new"), desk.redeem(token, VOICE).expect("new"));
+    desk.move_to(game, "c");
+    let player = desk.ledger.player_of(voice).expect("it runs");
+    assert_eq!(player.sessions.len(), 1);
+    let Elsewhere::There(seat) = desk.ledger.elsewhere(&player, 7) else { panic!("to his other session") };
+    assert_eq!(seat.backend().spec.name, "c");
+}
+
 /// What can happen to seats.
 #[derive(Clone, Debug)]
 enum Act {
@@ -381,7 +426,8 @@ impl Desk {
                 let target = self.ledger.inventory().by_id(&BackendId::new(NAMES[*backend])).cloned();
                 let seat = target.as_ref().and_then(Seat::take);
                 let (Some(session), Some(seat)) = (nth(*session), seat) else { return };
-                let by = MovedBy::Director(Arc::new(seat));
+                let from = Arc::clone(&self.ledger.session(session).expect("it runs").seat);
+                let by = MovedBy::Director(Handover { from, to: Arc::new(seat) });
                 let addr = self.ledger.admit_migration(session, &by, self.now).expect("it may").addr;
                 self.ledger.migrate(Moving { session, by: &by, addr, upstream: None }, self.now);
             }

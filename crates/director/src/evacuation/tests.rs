@@ -61,7 +61,7 @@ fn fate_follows_the_policy_and_what_has_become_of_the_backend() {
     for (now, keep, migrate, close) in [
         (vec![spec("a", 1)], None, None, None),
         (vec![unready("a", 1)], None, Some(Fate::Move), Some(Fate::Close)),
-        (vec![relabelled("a", 1)], None, Some(Fate::Move), None),
+        (vec![relabelled("a", 1)], None, Some(Fate::MoveSome), None),
         (vec![ending("a", 1, future)], None, Some(Fate::Move), Some(Fate::Close)),
         (vec![ending("a", 1, past)], Some(Fate::Move), Some(Fate::Move), Some(Fate::Close)),
         (vec![spec("b", 2)], Some(Fate::Move), Some(Fate::Move), Some(Fate::Move)),
@@ -256,4 +256,36 @@ async fn player_with_nowhere_to_go_waits_once_however_often_labels_change() {
         before = now;
     }
     assert_eq!(evacuation.queue.len() + evacuation.retries.len() + evacuation.stuck.len(), 1);
+}
+
+#[tokio::test]
+async fn backend_whose_labels_have_changed_is_left_when_it_drains_and_not_before() {
+    let config = config("migrate");
+    let (mut evacuation, mut before) = playing(&[spec("a", 1), spec("b", 2)]);
+    let ledger = Arc::clone(&evacuation.with.ledger);
+    let mut publish = |evacuation: &mut Evacuation, specs: Vec<BackendSpec>, second| {
+        let now = before.next(specs.clone(), Vec::new());
+        ledger.lock().publish(Arc::new(before.next(specs, Vec::new())), None);
+        evacuation.compare(&before, &now, &config, at(second));
+        before = now;
+    };
+    publish(&mut evacuation, vec![relabelled("a", 1), spec("b", 2)], 1);
+    assert_eq!(evacuation.queue.len(), 0, "they asked for no label");
+    let draining = BackendSpec { withheld: Some(Withheld::Draining), ..relabelled("a", 1) };
+    publish(&mut evacuation, vec![draining, spec("b", 2)], 2);
+    assert_eq!(evacuation.queue.len(), 1);
+}
+
+#[tokio::test]
+async fn who_comes_to_a_backend_that_is_being_left_is_entered_too() {
+    let config = config("migrate");
+    let (mut evacuation, before) = playing(&[spec("a", 1), spec("b", 2)]);
+    let now = before.next(vec![unready("a", 1), spec("b", 2)], Vec::new());
+    evacuation.compare(&before, &now, &config, at(0));
+    let entered = evacuation.queue.pop_front().expect("a player").session;
+    evacuation.look_again();
+    assert_eq!(evacuation.queue.len(), 0, "he is on his way");
+    evacuation.entered.remove(&entered);
+    evacuation.look_again();
+    assert_eq!(evacuation.queue.len(), 1, "as who has come since");
 }

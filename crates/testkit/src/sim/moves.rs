@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use udp_director_core::{
-    Backend, BackendSpec, Destination, Elsewhere, Ledger, Located, Message, MovedBy, Player, Refusal, Reply,
+    Backend, BackendSpec, Destination, Elsewhere, Handover, Ledger, Located, Message, MovedBy, Player,
+    Refusal, Reply,
 };
 use udp_director_wire::Token;
 
@@ -31,7 +32,10 @@ impl World {
             let elsewhere = self.ledger.lock().elsewhere(&player, 0);
             match elsewhere {
                 Elsewhere::Here => {}
-                Elsewhere::There(seat) => self.carry_over(&player, &MovedBy::Director(seat)),
+                Elsewhere::There(to) => {
+                    let from = Arc::clone(&player.seat);
+                    self.carry_over(&player, &MovedBy::Director(Handover { from, to }));
+                }
                 Elsewhere::Nowhere => stranded.push(player),
             }
         }
@@ -51,7 +55,8 @@ impl World {
             let seat = ledger.seat_at(&player, Destination::Backend(&id), 0)?;
             (player, seat)
         };
-        self.carry_over(&player, &MovedBy::Operator(Arc::new(seat)));
+        let from = Arc::clone(&player.seat);
+        self.carry_over(&player, &MovedBy::Operator(Handover { from, to: Arc::new(seat) }));
         Ok(())
     }
 
