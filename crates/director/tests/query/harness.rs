@@ -187,6 +187,11 @@ impl Server {
         ledger.open(opening, self.clock.now());
     }
 
+    /// Does what the control task does from time to time.
+    pub(crate) fn clear_expired_tokens(&self) {
+        self.ledger.lock().expire(self.clock.now());
+    }
+
     /// Publishes an inventory of only those backends.
     pub(crate) fn keep_backends(&self, keep: impl Fn(&BackendSpec) -> bool) {
         let inventory = Arc::clone(self.ledger.lock().inventory());
