@@ -210,7 +210,24 @@ fn token_keys_are_mounted_as_a_folder_where_the_configuration_looks_for_them() {
     assert_eq!(deployment["spec"]["replicas"], 2);
     for (manifest, _) in manifests() {
         let pod = &one(&manifest, "Deployment", "udp-director")["spec"]["template"]["spec"];
-        assert_eq!(list(&pod["volumes"]).len(), 1, "no keys where none are asked for: {manifest}");
+        let keys = list(&pod["volumes"]).iter().filter(|volume| volume["name"] == "token-keys");
+        assert_eq!(keys.count(), 0, "no keys where none are asked for: {manifest}");
+    }
+}
+
+#[test]
+fn pod_may_take_longer_to_end_than_its_drain_and_has_a_volume_for_its_journal() {
+    for (manifest, file) in manifests() {
+        let pod = &one(&manifest, "Deployment", "udp-director")["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        let config = config(&file);
+        let sleep = container["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap_or(0);
+        let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("a number");
+        assert!(grace >= sleep + config.drain_for.as_secs() + 10, "{manifest}: {grace}");
+        let mounts = list(&container["volumeMounts"]);
+        let mount = mounts.iter().find(|mount| mount["name"] == "journal");
+        let dir = mount.map(|mount| mount["mountPath"].as_str().expect("a path").into());
+        assert_eq!(dir, config.journal, "{manifest}");
     }
 }
 

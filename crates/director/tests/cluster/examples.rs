@@ -84,7 +84,8 @@ fn config(name: &str, namespace: &str) -> (String, BTreeMap<u16, u16>) {
     }
     config["allowedTargetCidrs"] = json!(["127.0.0.0/8"]);
     let keys = config.as_object().expect("keys").iter();
-    let own = keys.filter(|(key, _)| !["queryPort", "adminPort", "dataPort"].contains(&key.as_str()));
+    let own =
+        keys.filter(|(key, _)| !["queryPort", "adminPort", "dataPort", "journal"].contains(&key.as_str()));
     (own.map(|(key, value)| format!("{key}: {value}\n")).collect(), ports)
 }
 
