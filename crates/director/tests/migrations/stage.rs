@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const LISTENERS: [&str; 2] = ["game", "voice"];
 
+/// The grace is longer than a busy machine lets a game server wait for a processor: an answer that comes
+/// later than that is dropped, as it is to be.
 const CONFIG: &str = "\
 queryPort: 9000
 dataPorts:
@@ -27,6 +29,7 @@ adminPort: 9090
 bindAddress: 0.0.0.0
 workers: 2
 maxMigrationsPerSecond: 10000
+migrationGraceMs: 3000
 inventory: {file: objects.yaml}
 resourceQueryMapping:
   gs:
