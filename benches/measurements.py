@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 
-from arrangement import CLIENT_NET, LOAD_CORE, QUERY, SERVER_PORT, binary
+from arrangement import CLIENT_NET, LOAD_CORE, QUERY, SERVER_PORT, binary, wait_for
 from proxies import Director, Journaled, Nginx, NoProxy
 
 CROWD = ["--client-net", CLIENT_NET]
@@ -72,6 +72,23 @@ def crowd(arrangement, seconds, _):
         yield Director.name, {**memory, **figures}
 
 
+def restart(arrangement, *_):
+    """kill -9 with 100,000 sessions on 1,000 servers, and how long the next process takes."""
+    with Journaled(arrangement, 1_000) as running, Servers(arrangement):
+        load = arrangement.load("run", *running.entry, *CROWD, "--clients", "100000", "--duration", "0")
+        finish(arrangement, load)
+        # The journal looks every 40 ms; its last transaction is over long before this.
+        time.sleep(2)
+        before = running.size()
+        running.process.kill()
+        running.process.wait()
+        begun = time.monotonic()
+        running.start_again()
+        restored = wait_for(lambda: running.restored(), 60)
+        took = time.monotonic() - begun
+        yield running.name, {"restored": restored, "ms": took * 1000, "journal_kib": before / 1024}
+
+
 def queries(arrangement, seconds, _):
     """20,000 queries a second on kept connections, with 10,000 servers."""
     with Director(arrangement, 10_000, realtime=True, token_ttl=2):
@@ -91,6 +108,7 @@ MEASUREMENTS = {
     "crowd": crowd,
     "queries": queries,
     "journal-saturated": saturated(100, 100, (Director, Journaled)),
+    "journal-restart": restart,
     "journal-opening": opening(60_000, (Director, Journaled)),
 }
 

@@ -1,8 +1,10 @@
 """What is measured: the director, nginx stream, and the way without a proxy."""
 
 import json
+import re
 import resource
 import shutil
+import subprocess
 from pathlib import Path
 from string import Template
 
@@ -109,6 +111,26 @@ class Journaled(Director):
         folder = self.arrangement.folder / "journal"
         shutil.rmtree(folder, ignore_errors=True)
         return f"journal: {{dir: {folder}}}"
+
+    def size(self):
+        """Bytes of the journal."""
+        return (self.arrangement.folder / "journal/sessions.redb").stat().st_size
+
+    def start_again(self):
+        """Starts another process after this one was killed."""
+        self.arrangement.processes.remove(self.process)
+        self.process = self.arrangement.start("director", PROXY_CORE, *self.command(), realtime=self.realtime)
+
+    def restored(self):
+        """How many sessions the journal had, once the director is ready."""
+        ask = ["curl", "--silent", "--fail", "http://10.0.1.1:9090"]
+        try:
+            self.arrangement.output("director", *ask[:3], ask[3] + "/readyz")
+            page = self.arrangement.output("director", *ask[:3], ask[3] + "/metrics")
+        except subprocess.CalledProcessError:
+            return 0
+        found = re.search(r'restored_sessions_total\{outcome="restored"\} (\d+)', page)
+        return int(found.group(1)) if found else 0
 
 
 class NoProxy(Proxy):

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 /// From one datagram of a player to the next.
 const BEAT: Duration = Duration::from_micros(16_667);
 
@@ -23,6 +25,8 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Server {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        // A busy machine may keep this thread from running for longer than the default has room for.
+        SockRef::from(&socket).set_recv_buffer_size(4 << 20).expect("a buffer");
         let port = socket.local_addr().expect("bound").port();
         let peers = Arc::<Mutex<BTreeMap<u32, BTreeSet<SocketAddr>>>>::default();
         let known = Arc::clone(&peers);
@@ -141,16 +145,15 @@ impl Account {
         back.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
-    /// Datagrams lost that were sent neither shortly before an outage began nor before the first one
-    /// that came back after it began.
+    /// Datagrams lost that were sent neither shortly before an outage began nor in the gap that it made:
+    /// before something sent after it had begun came back.
     pub(crate) fn lost_outside(&self, outages: &[Instant]) -> usize {
         let lost = self.sent.iter().zip(&self.back).filter(|(_, back)| back.is_none());
         lost.filter(|(sent, _)| !outages.iter().any(|outage| self.is_within(**sent, *outage))).count()
     }
 
     fn is_within(&self, sent: Instant, outage: Instant) -> bool {
-        let over = self.answered().filter(|(_, back)| *back > outage + Duration::from_millis(5));
-        let over = over.map(|(sent, _)| sent).filter(|sent| *sent > outage).min();
+        let over = self.answered().filter(|(sent, _)| *sent > outage).map(|(_, back)| back).min();
         sent + UNDER_WAY > outage && over.is_some_and(|over| sent < over)
     }
 

@@ -140,7 +140,12 @@ fn full_disk(players: usize) {
     let lost: usize = accounts.iter().map(Account::lost).sum();
     let gap = accounts.iter().map(Account::longest_gap).max().unwrap_or_default();
     let played = full.elapsed();
-    figures("disk full", &accounts, &format!("played on for {played:?}, longest gap {gap:?}"));
+    let overrun = stage.metric_where("udp_director_drops_total", r#"reason="receive_buffer_full""#);
+    figures(
+        "disk full",
+        &accounts,
+        &format!("played on for {played:?}, longest gap {gap:?}, receive buffer full {overrun}"),
+    );
     assert_eq!((lost, server.new_peers()), (0, 0));
     assert!(gap < Duration::from_secs(1), "{gap:?}");
 }
