@@ -40,7 +40,7 @@ fn check(query: &Query, inventory: &Inventory) {
     let due: Vec<_> =
         all.filter(|spec| spec.accepting() && query.matches(spec)).map(|spec| &spec.id).collect();
     assert_eq!(ids, due, "what is found is what matches");
-    for strategy in STRATEGIES {
+    for strategy in Strategy::ALL {
         let balancer = Balancer::new(strategy);
         let draw = Draw { sticky_key: query.sticky_key(), ..Draw::of(7) };
         let serves = Serves::All(&[]);
@@ -53,17 +53,6 @@ fn check(query: &Query, inventory: &Inventory) {
         assert_eq!(foreseen.as_ref(), chosen, "what is explained is what is picked");
     }
 }
-
-const STRATEGIES: [Strategy; 8] = [
-    Strategy::First,
-    Strategy::Random,
-    Strategy::RoundRobin,
-    Strategy::LeastSessions,
-    Strategy::LeastLoaded,
-    Strategy::LabelArithmetic,
-    Strategy::Packed,
-    Strategy::StickyKey,
-];
 
 fn read_as_answer(input: &[u8]) {
     if let Ok(answer) = serde_json::from_slice::<Answer>(input) {

@@ -3,15 +3,14 @@
 //! Medians of 15 runs, in nanoseconds a token, on one thread. Opening what no key opens is what a
 //! stranger's 36 characters cost, half of it where all tokens are bound; what an older key opens costs what the keys before it do.
 
+mod timing;
+
 use std::hint::black_box;
 use std::net::IpAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use udp_director_core::{Contents, Handle, Key, KeyRing, Nonces, Seal};
 use udp_director_wire::Token;
-
-const RUNS: usize = 15;
-const SPAN: Duration = Duration::from_millis(20);
 
 fn main() {
     let now = SystemTime::now();
@@ -50,17 +49,6 @@ fn seal(keys: usize, only_bound: bool) -> Seal {
     Seal::new(KeyRing::new("0", keys).expect("a ring"), "games-1", only_bound)
 }
 
-fn row(keys: usize, what: &str, mut work: impl FnMut()) {
-    let mut run = || {
-        let (begun, mut times) = (Instant::now(), 0_u32);
-        while begun.elapsed() < SPAN {
-            (0..16).for_each(|_| work());
-            times += 16;
-        }
-        begun.elapsed().as_nanos() as f64 / f64::from(times)
-    };
-    run();
-    let mut runs: Vec<f64> = (0..RUNS).map(|_| run()).collect();
-    runs.sort_by(f64::total_cmp);
-    println!("{keys} keys, {what:<15}{:>8.0}", runs[RUNS / 2]);
+fn row(keys: usize, what: &str, work: impl FnMut()) {
+    println!("{keys} keys, {what:<15}{:>8.0}", timing::median(work));
 }

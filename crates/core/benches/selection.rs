@@ -3,10 +3,11 @@
 //! Medians of 15 runs, in nanoseconds a selection, on one thread. Beside them, in the same runs, a scan
 //! that looks at every backend: what it costs to have no index.
 
+mod timing;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use udp_director_core::{
@@ -16,8 +17,6 @@ use udp_director_core::{
 use udp_director_wire as wire;
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
-const RUNS: usize = 15;
-const SPAN: Duration = Duration::from_millis(8);
 
 /// How many backends have the same value of the selective label.
 const NEIGHBOURS: usize = 20;
@@ -129,18 +128,6 @@ fn query(more: &serde_json::Value) -> Query {
     Query::compile(&query).expect("a query that compiles")
 }
 
-/// The median of several runs, each as long as the others.
-fn median(mut work: impl FnMut()) -> String {
-    let mut run = || {
-        let (begun, mut times) = (Instant::now(), 0_u32);
-        while begun.elapsed() < SPAN {
-            (0..16).for_each(|_| work());
-            times += 16;
-        }
-        begun.elapsed().as_nanos() as f64 / f64::from(times)
-    };
-    run();
-    let mut runs: Vec<f64> = (0..RUNS).map(|_| run()).collect();
-    runs.sort_by(f64::total_cmp);
-    format!("{:.0}", runs[RUNS / 2])
+fn median(work: impl FnMut()) -> String {
+    format!("{:.0}", timing::median(work))
 }

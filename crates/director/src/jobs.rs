@@ -4,12 +4,12 @@
 //! other, after evacuations and at the same rate. A reload does not touch them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::Serialize;
 use tokio::sync::Notify;
 use udp_director_core::{
-    Backend, BackendId, Destination, Ledger, Moment, Player, Refusal, SessionId, SharedLedger, Wanted,
+    Backend, BackendId, Destination, Ledger, Moment, Player, Refusal, Seat, SessionId, SharedLedger, Wanted,
 };
 
 use crate::moving::{Moved, Mover, Pace, Step, WantedBy};
@@ -109,11 +109,20 @@ struct Kept {
     served: u64,
 }
 
+/// A player who is to move.
+#[derive(Debug)]
+struct Noted {
+    /// One of his sessions.
+    session: SessionId,
+    /// His seat; held by his sessions alone.
+    seat: Weak<Seat>,
+}
+
 #[derive(Debug)]
 struct Job {
     order: Order,
     report: Report,
-    queue: VecDeque<SessionId>,
+    queue: VecDeque<Noted>,
     under_way: usize,
     pace: Pace,
 }
@@ -126,12 +135,8 @@ impl Jobs {
         ledger: &SharedLedger,
         random: u64,
     ) -> Result<Report, OrderError> {
-        let queue = {
-            let ledger = ledger.lock();
-            let queue = whom(&order, &ledger, random)?;
-            check(&order, &queue, &ledger, random)?;
-            queue
-        };
+        let queue = whom(&order, ledger, random)?;
+        check(&order, &queue, &ledger.lock(), random)?;
         let mut kept = self.kept();
         if kept.jobs.values().filter(|job| job.report.state == State::Running).count() >= MOST_RUNNING {
             return Err(OrderError::TooMany);
@@ -210,12 +215,12 @@ impl Jobs {
 /// # Errors
 /// The order could not be begun.
 pub(crate) fn rehearse(order: &Order, ledger: &SharedLedger, random: u64) -> Result<Rehearsal, OrderError> {
-    let queue = whom(order, &ledger.lock(), random)?;
+    let queue = whom(order, ledger, random)?;
     let mut rehearsal = Rehearsal { total: queue.len(), ..Rehearsal::default() };
     let mut seats = Vec::new();
-    for (turn, id) in queue.into_iter().enumerate() {
+    for (turn, noted) in queue.into_iter().enumerate() {
         let locked = ledger.lock();
-        let Some(player) = locked.player_of(id) else { continue };
+        let Some(player) = noted.find(&locked) else { continue };
         match locked.seat_at(&player, order.to.destination(), spread(random, turn as u64)) {
             Ok(seat) => {
                 *rehearsal.to.entry(name_of(seat.backend())).or_default() += 1;
@@ -227,16 +232,21 @@ pub(crate) fn rehearse(order: &Order, ledger: &SharedLedger, random: u64) -> Res
     Ok(rehearsal)
 }
 
-/// One session of each player who is to move.
-fn whom(order: &Order, ledger: &Ledger, random: u64) -> Result<VecDeque<SessionId>, OrderError> {
+/// Each player who is to move.
+fn whom(order: &Order, ledger: &SharedLedger, random: u64) -> Result<VecDeque<Noted>, OrderError> {
     match &order.from {
         From::Session(id) => {
-            ledger.session(*id).map(|session| [session.id].into()).ok_or(OrderError::NoSession)
+            let noted = Noted::new(*id, &ledger.lock()).ok_or(OrderError::NoSession)?;
+            Ok([noted].into())
         }
         From::Backend(id, share) => {
-            let mut players = ledger.players_on(id);
+            let mut players: Vec<Noted> = {
+                let ledger = ledger.lock();
+                let players = ledger.players_on(id);
+                players.into_iter().filter_map(|player| Noted::new(player, &ledger)).collect()
+            };
             let count = (players.len() as f64 * share).ceil() as usize;
-            players.sort_unstable_by_key(|id| spread(random, id.0));
+            players.sort_unstable_by_key(|noted| spread(random, noted.session.0));
             players.truncate(count);
             Ok(players.into())
         }
@@ -244,8 +254,8 @@ fn whom(order: &Order, ledger: &Ledger, random: u64) -> Result<VecDeque<SessionI
 }
 
 /// Refuses what cannot come to anything.
-fn check(order: &Order, queue: &VecDeque<SessionId>, ledger: &Ledger, random: u64) -> Result<(), OrderError> {
-    let first = queue.front().and_then(|id| ledger.player_of(*id));
+fn check(order: &Order, queue: &VecDeque<Noted>, ledger: &Ledger, random: u64) -> Result<(), OrderError> {
+    let first = queue.front().and_then(|noted| noted.find(ledger));
     let refused = match (&order.from, &order.to, first) {
         (From::Session(_), to, Some(player)) | (_, to @ To::Backend(_), Some(player)) => {
             ledger.seat_at(&player, to.destination(), random).err()
@@ -254,6 +264,19 @@ fn check(order: &Order, queue: &VecDeque<SessionId>, ledger: &Ledger, random: u6
         _ => None,
     };
     refused.map_or(Ok(()), |refusal| Err(OrderError::Refused(refusal)))
+}
+
+impl Noted {
+    fn new(session: SessionId, ledger: &Ledger) -> Option<Noted> {
+        let seat = Arc::downgrade(&ledger.session(session)?.seat);
+        Some(Noted { session, seat })
+    }
+
+    /// The player as he is now, also when the session that he was noted by has ended.
+    fn find(&self, ledger: &Ledger) -> Option<Player> {
+        let by_seat = || ledger.player_at(&self.seat.upgrade()?);
+        ledger.player_of(self.session).or_else(by_seat)
+    }
 }
 
 impl To {
@@ -285,7 +308,7 @@ impl Kept {
 }
 
 impl Job {
-    fn new(id: u64, order: Order, queue: VecDeque<SessionId>) -> Job {
+    fn new(id: u64, order: Order, queue: VecDeque<Noted>) -> Job {
         let report = Report {
             id,
             state: State::Running,
@@ -305,13 +328,13 @@ impl Job {
     }
 
     fn move_next(&mut self, id: u64, mover: &mut Mover) {
-        let Some(session) = self.queue.pop_front() else { return };
+        let Some(noted) = self.queue.pop_front() else { return };
         if self.order.per_second.is_some() {
             self.pace.spend();
         }
         let random = mover.roll();
         let ledger = mover.ledger().lock();
-        let player = ledger.player_of(session).filter(|player| self.is_meant(player));
+        let player = noted.find(&ledger).filter(|player| self.is_meant(player));
         let Some(player) = player else {
             self.report.left += 1;
             return;
@@ -321,7 +344,8 @@ impl Job {
         match seat {
             Ok(seat) => {
                 self.under_way += 1;
-                mover.begin(Step { wanted_by: WantedBy::Job(id), session, player, seat: Arc::new(seat) });
+                let (wanted_by, seat) = (WantedBy::Job(id), Arc::new(seat));
+                mover.begin(Step { wanted_by, session: noted.session, player, seat });
             }
             Err(refusal) => {
                 mover.has_no_place(WantedBy::Job(id), refusal);

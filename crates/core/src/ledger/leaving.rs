@@ -126,6 +126,13 @@ impl Ledger {
         Some(Player { seat: Arc::clone(seat), sessions })
     }
 
+    /// The player on that seat, if any session of his runs there. Goes through the sessions of the
+    /// backend.
+    pub fn player_at(&self, seat: &Arc<Seat>) -> Option<Player> {
+        let mut sessions = self.sessions_of(&seat.backend().spec.id);
+        self.player_of(sessions.find(|id| self.is_on(*id, seat))?)
+    }
+
     /// Whether the backend is gone from the inventory, or at another address by now.
     pub fn is_gone(&self, backend: &Backend) -> bool {
         self.current(backend).is_none()

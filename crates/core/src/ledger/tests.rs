@@ -343,6 +343,21 @@ fn nobody_is_moved_to_a_backend_that_is_withheld_by_now() {
 }
 
 #[test]
+fn player_is_found_by_his_seat_when_the_session_that_he_was_noted_by_has_ended() {
+    let mut desk = Desk::new(vec![spec("a", Capacity::Unbounded)]);
+    let tokens = [desk.ask("a", None).expect("room"), desk.ask("a", None).expect("room")];
+    desk.redeem(tokens[1], GAME).expect("new");
+    let (game, voice) =
+        (desk.redeem(tokens[0], GAME).expect("new"), desk.redeem(tokens[0], VOICE).expect("new"));
+    let seat = Arc::clone(&desk.ledger.session(game).expect("it runs").seat);
+    desk.end(game);
+    let player = desk.ledger.player_at(&seat).expect("he plays on");
+    assert_eq!(player.sessions.iter().map(|at| at.id).collect::<Vec<_>>(), [voice]);
+    desk.end(voice);
+    assert!(desk.ledger.player_at(&seat).is_none());
+}
+
+#[test]
 fn session_that_stayed_behind_follows_the_others_of_its_player() {
     let mut desk = Desk::new(["a", "b", "c"].map(|name| spec(name, Capacity::Unbounded)).into());
     let token = desk.ask("a", None).expect("room");

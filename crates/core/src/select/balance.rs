@@ -55,6 +55,20 @@ impl Strategy {
     }
 }
 
+impl Strategy {
+    /// Every strategy.
+    pub const ALL: [Strategy; 8] = [
+        Strategy::First,
+        Strategy::Random,
+        Strategy::RoundRobin,
+        Strategy::LeastSessions,
+        Strategy::LeastLoaded,
+        Strategy::LabelArithmetic,
+        Strategy::Packed,
+        Strategy::StickyKey,
+    ];
+}
+
 /// Picks backends by a strategy.
 #[derive(Debug, Default)]
 pub struct Balancer {

@@ -53,6 +53,9 @@ impl Resolver<'_> {
         let inventory = self.inventory(document.inventory, directory);
         let magic = self.noted("controlPacketMagicBytes", document.control_packet_magic_bytes.parse());
         let tokens = self.tokens(document.tokens, directory);
+        if tokens.as_ref().is_some_and(|tokens| tokens.sealed) {
+            self.refuse_unclaimed(&allocations);
+        }
         Some(Config {
             query_port: document.query_port,
             data_ports,

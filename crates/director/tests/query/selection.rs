@@ -6,17 +6,6 @@ use udp_director_core::{BackendSpec, Capacity, ListenerId, Ports, Strategy};
 
 use super::harness::{Server, Setup, backend, catalog_by, named};
 
-const STRATEGIES: [Strategy; 8] = [
-    Strategy::First,
-    Strategy::Random,
-    Strategy::RoundRobin,
-    Strategy::LeastSessions,
-    Strategy::LeastLoaded,
-    Strategy::LabelArithmetic,
-    Strategy::Packed,
-    Strategy::StickyKey,
-];
-
 /// Lobbies at ports 1, 2, ... with so many seats each; answers tell which of them it is.
 async fn lobbies(strategy: Strategy, seats: &[u32]) -> Server {
     let lobby = |(number, seats): (usize, &u32)| {
@@ -55,7 +44,7 @@ async fn thousands_who_ask_at_once_get_every_seat_and_no_more() {
     const CLIENTS: usize = 50;
     const EACH: usize = 40;
     let seats = [300, 0, 77, 500, 1, 22];
-    for strategy in STRATEGIES {
+    for strategy in Strategy::ALL {
         let server = lobbies(strategy, &seats).await;
         let mut clients = tokio::task::JoinSet::new();
         for _ in 0..CLIENTS {

@@ -74,20 +74,9 @@ fn occupy(backend: &Arc<Backend>, seats: u32) {
     (0..seats).for_each(|_| std::mem::forget(Seat::take(backend).expect("room")));
 }
 
-const ALL: [Strategy; 8] = [
-    Strategy::First,
-    Strategy::Random,
-    Strategy::RoundRobin,
-    Strategy::LeastSessions,
-    Strategy::LeastLoaded,
-    Strategy::LabelArithmetic,
-    Strategy::Packed,
-    Strategy::StickyKey,
-];
-
 #[test]
 fn nothing_is_chosen_from_nothing() {
-    for strategy in ALL {
+    for strategy in Strategy::ALL {
         assert!(take(strategy, &plain(0), 7).is_none(), "{strategy:?}");
     }
     assert_eq!(stuck("key", &plain(0)), None);
@@ -105,7 +94,7 @@ fn chosen_backend_has_a_seat_taken_until_the_seat_is_dropped() {
 #[test]
 fn one_without_room_is_never_chosen() {
     let full = [Capacity::of(0, 0, 0), Capacity::Unknown("no number".into()), Capacity::of(3, 5, 0)];
-    for strategy in ALL {
+    for strategy in Strategy::ALL {
         assert!(take(strategy, &backends(&full), 7).is_none(), "{strategy:?}");
         let with_one = backends(&[&full[..], &[Capacity::of(1, 0, 0)]].concat());
         assert_eq!(chosen(strategy, &with_one).as_deref(), Some("b003"), "{strategy:?}");
@@ -118,7 +107,7 @@ fn one_without_room_is_never_chosen() {
 
 #[test]
 fn each_strategy_gives_out_every_seat_and_no_more() {
-    for strategy in ALL {
+    for strategy in Strategy::ALL {
         let candidates = bounded(&[3, 0, 1, 4]);
         let balancer = Balancer::new(strategy);
         let choose =
@@ -172,7 +161,7 @@ fn least_loaded_takes_the_smaller_share_of_two() {
 
 #[test]
 fn last_seat_goes_to_one_of_those_who_race_for_it() {
-    for strategy in ALL {
+    for strategy in Strategy::ALL {
         let candidates = bounded(&[20; 5]);
         let balancer = Balancer::new(strategy);
         let take = |racer: u64| -> Vec<Seat> {

@@ -177,16 +177,7 @@ impl Server {
 }
 
 fn any_pick() -> impl Strategy<Value = Pick> {
-    prop::sample::select(vec![
-        Pick::First,
-        Pick::Random,
-        Pick::RoundRobin,
-        Pick::LeastSessions,
-        Pick::LeastLoaded,
-        Pick::LabelArithmetic,
-        Pick::Packed,
-        Pick::StickyKey,
-    ])
+    prop::sample::select(&Pick::ALL[..])
 }
 
 proptest! {

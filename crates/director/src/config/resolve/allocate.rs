@@ -50,6 +50,19 @@ impl Resolver<'_> {
         }
     }
 
+    /// A sealed token is good on every director that has the key: one that sees no session cannot say
+    /// that nobody plays.
+    pub(super) fn refuse_unclaimed(&mut self, allocations: &BTreeMap<Arc<str>, Allocate>) {
+        for (name, allocate) in allocations {
+            if allocate.unclaimed != Unclaimed::Keep {
+                self.refuse(
+                    &format!("resourceQueryMapping.{name}.allocate.unclaimed"),
+                    "must be \"keep\" with sealed tokens: another director may have let a player in",
+                );
+            }
+        }
+    }
+
     fn allocate(&mut self, written: &allocate::Allocate, key: &str) -> Option<Allocate> {
         let selectors = self.selectors(&written.selectors, key);
         let is_shared =

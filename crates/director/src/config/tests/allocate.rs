@@ -85,6 +85,10 @@ fn what_cannot_be_allocated_is_refused_with_its_place_and_reason() {
         (of("{metadata: {labels: {a: 'b c'}}}"), "metadata.labels: \"b c\" is no label value"),
         (of("{metadata: {labels: {'a b': c}}}"), "is not the key of a label"),
         (of("{unclaimed: ready, selectors: [{gameServerState: allocated}]}"), "unclaimed: must be \"keep\""),
+        (
+            of("{unclaimed: delete}") + "tokens: {kind: sealed, keys: {dir: keys}}\n",
+            "resourceQueryMapping.gs.allocate.unclaimed: must be \"keep\" with sealed tokens",
+        ),
         (of("{deadlineMs: 99}"), "a whole number from 100 to 60000"),
         (of("{selectors: []}"), "1 to 16 entries"),
     ] {
